@@ -1,0 +1,300 @@
+"""What was seen: one record a case, and the words for how it ended.
+
+A record is plain data. It is written as one line of JSON, read back typed and
+checked, and merged with other records of the same case, because a case is
+seen in several steps (conversion, parity, accuracy, benchmark) and each step
+is kept as soon as it has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Stage(StrEnum):
+    """Where in a case's life something was seen."""
+
+    PLAN = "plan"
+    BUILD = "build"  # the original model
+    CONVERT = "convert"
+    LOAD = "load"
+    RUN = "run"
+    COMPARE = "compare"
+    MEASURE = "measure"
+
+
+class Status(StrEnum):
+    """How a check, and so a case, ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    EXPECTED_FAILURE = "expected_failure"
+    UNSUPPORTED = "unsupported"
+    SKIPPED = "skipped"
+    CRASHED = "crashed"
+    ERROR = "error"
+
+
+# A case is as bad as its worst check; a skipped check says nothing against the others.
+_SEVERITY = (
+    Status.SKIPPED,
+    Status.PASSED,
+    Status.EXPECTED_FAILURE,
+    Status.UNSUPPORTED,
+    Status.FAILED,
+    Status.CRASHED,
+    Status.ERROR,
+)
+OK = frozenset({Status.PASSED, Status.EXPECTED_FAILURE, Status.SKIPPED})
+
+
+class Check(StrEnum):
+    """The questions put to a case; each is one test of `tests/validate`."""
+
+    CONVERSION = "conversion"
+    PARITY = "parity"
+    ACCURACY = "accuracy"
+    BENCHMARK = "benchmark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """How one check of one case ended."""
+
+    status: Status
+    stage: Stage
+    message: str = ""
+    seconds: float = 0.0  # wall time the check took
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The file that would ship."""
+
+    path: str  # relative to the cache, or as the user gave it
+    sha256: str
+    size_bytes: int
+    parameters: int  # of the original model
+    converter: str
+    versions: Mapping[str, str]
+    ops: Mapping[str, Mapping[str, int]]  # precision -> operator -> count
+    minimum_runtime: str | None  # as the converter wrote it into the file
+    convert_seconds: float | None
+    origin: str = "converted"  # or "given", with --artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorStats:
+    """`actual` against `reference` over one set of samples."""
+
+    n: int
+    max_abs_diff: float
+    max_scaled_diff: float  # max_abs_diff / standard deviation of the reference
+    cosine_similarity: float  # of the worst sample
+    sqnr_db: float  # over all samples; bit-equal outputs read as SQNR_CAP_DB
+    top1_agreement: float | None  # None where the output is not a vector of scores
+    worst_index: tuple[int, ...] = ()  # (sample, element...) of max_abs_diff
+    worst_reference: float = 0.0
+    worst_actual: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The artifact held to the original on identical tensors."""
+
+    scale: str  # what was compared: "outputs", "log_probabilities"
+    real: ErrorStats
+    generated: ErrorStats
+    worst_pattern: str  # the generated input with the largest difference
+    tolerance: Mapping[str, float | str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Top-k accuracy on labelled samples, and the paired difference to the reference."""
+
+    n: int
+    dataset: str
+    dataset_sha256: str
+    top1: float
+    top1_interval: tuple[float, float]  # 95 %, Wilson
+    top5: float | None
+    reference_top1: float
+    reference_top5: float | None
+    drop: float  # reference_top1 - top1, on the same samples
+    drop_interval: tuple[float, float]  # 95 %, Agresti-Min for matched pairs
+    max_drop: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Raw samples of back-to-back inferences; percentiles are derived, not stored."""
+
+    threads: int
+    samples_ns: tuple[int, ...]
+    load_ns: int
+    first_ns: int
+    warmup_ns: tuple[int, ...]
+    cpu_ns: int  # process CPU time over the timed loop
+    wall_ns: int  # wall time over the timed loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """Inferences per second, one stream."""
+
+    inferences_per_second: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Measured in a fresh process that holds nothing but the runtime, apart from timing."""
+
+    peak_bytes: int  # peak resident set, baseline subtracted
+    baseline_bytes: int  # before the model was loaded
+    loaded_bytes: int  # resident after loading, baseline subtracted
+    unique_bytes: int | None  # unique set size at the end, baseline subtracted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """Share of processor time during the timed loop; 100 % is one core."""
+
+    percent: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One case: what was asked, how it ended, what was measured.
+
+    `status`, `stage` and `message` are those of the worst check. A section
+    that is None was not measured; `reasons` says why, under the section's name.
+    """
+
+    case_id: str  # model/variant/target
+    stage: Stage
+    status: Status
+    message: str = ""
+    schema_version: int = SCHEMA_VERSION
+    checks: Mapping[Check, CheckResult] = field(default_factory=dict)
+    planned: tuple[Check, ...] = ()
+    artifact: Artifact | None = None
+    parity: Parity | None = None
+    accuracy: Accuracy | None = None
+    latency: Latency | None = None  # with all cores
+    scaling: tuple[Latency, ...] = ()  # one entry a thread count
+    throughput: Throughput | None = None
+    memory: Memory | None = None
+    cpu: Cpu | None = None
+    gpu: Mapping[str, Any] | None = None
+    thermal: Mapping[str, Any] | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    override: Mapping[str, float | str] = field(default_factory=dict)  # the fixture's own thresholds
+    notes: tuple[str, ...] = ()  # what a reader must know of how this was measured
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    recorded_at: str = ""  # ISO 8601, UTC
+
+    @property
+    def model(self) -> str:
+        return self.case_id.split("/", 2)[0]
+
+    @property
+    def variant(self) -> str:
+        return self.case_id.split("/", 2)[1]
+
+    @property
+    def target(self) -> str:
+        return self.case_id.split("/", 2)[2]
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON, without the newline."""
+    return msgspec.json.encode(record)
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def decode(line: bytes) -> Record:
+    """Read one line; ValueError names what does not fit the schema."""
+    version = msgspec.json.decode(line, type=_Version).schema_version
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"found schema_version {version}, expected {SCHEMA_VERSION}: "
+            "read these results with the Pocketproof that wrote them"
+        )
+    return _decoder.decode(line)
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def merge(records: Iterable[Record]) -> Record:
+    """Everything seen of one case, later sections over earlier ones.
+
+    A check that was planned and has no result becomes an error: absence is a failure.
+    """
+    merged: Record | None = None
+    for record in records:
+        merged = record if merged is None else _merge_two(merged, record)
+    if merged is None:
+        raise ValueError("no record to merge")
+    return _judge(merged)
+
+
+_SECTIONS = ("artifact", "parity", "accuracy", "latency", "throughput", "memory", "cpu", "gpu", "thermal")
+
+
+def _merge_two(old: Record, new: Record) -> Record:
+    if old.case_id != new.case_id:
+        raise ValueError(f"records of two cases: {old.case_id} and {new.case_id}")
+    scaling = {entry.threads: entry for entry in (*old.scaling, *new.scaling)}
+    changes: dict[str, Any] = {
+        name: getattr(new, name) if getattr(new, name) is not None else getattr(old, name)
+        for name in _SECTIONS
+    }
+    measured = {name for name in _SECTIONS if changes[name] is not None}
+    reasons = {**old.reasons, **new.reasons}
+    return replace(
+        new,
+        **changes,
+        checks={**old.checks, **new.checks},
+        planned=tuple(dict.fromkeys((*old.planned, *new.planned))),
+        scaling=tuple(scaling[threads] for threads in sorted(scaling)),
+        reasons={name: reason for name, reason in reasons.items() if name not in measured},
+        override=new.override or old.override,
+        notes=tuple(dict.fromkeys((*old.notes, *new.notes))),
+        environment=new.environment or old.environment,
+    )
+
+
+def _judge(record: Record) -> Record:
+    """Set status, stage and message from the worst check, missing ones included."""
+    checks = dict(record.checks)
+    for check in record.planned:
+        checks.setdefault(
+            check, CheckResult(status=Status.ERROR, stage=Stage.PLAN, message=f"{check} was planned and has no result")
+        )
+    if not checks:
+        return record
+    worst = max(checks.values(), key=lambda result: _SEVERITY.index(result.status))
+    return replace(record, checks=checks, status=worst.status, stage=worst.stage, message=worst.message)
+
+
+def unmeasured(record: Record) -> dict[str, str]:
+    """Sections that are None, each with its reason."""
+    return {
+        item.name: record.reasons.get(item.name, "not asked for in this run")
+        for item in fields(record)
+        if item.name in _SECTIONS and getattr(record, item.name) is None
+    }
