@@ -1,0 +1,1 @@
+"""Pocketproof: proof that a deep-learning model survives the trip to a phone."""

@@ -1,6 +1,8 @@
-"""What can go wrong, said once: every error carries the stage it happened in and what to do next."""
+"""What can go wrong: an error of a case carries the stage it happened in and how it is recorded."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from suite.record import Stage, Status
 
@@ -13,24 +15,29 @@ class UsageError(PocketproofError):
     """A wrong name, option or file; the run does not start."""
 
 
-class CaseError(PocketproofError):
-    """One case cannot be proven; the others go on.
+class StagedError(PocketproofError):
+    """One case cannot go on; the others do. `stage` says where it broke, `status` how it is recorded."""
 
-    `stage` says where it broke, `status` how it is recorded.
-    """
+    default: ClassVar[Status] = Status.ERROR
 
-    def __init__(self, message: str, *, stage: Stage, status: Status = Status.FAILED) -> None:
+    def __init__(self, message: str, *, stage: Stage, status: Status | None = None) -> None:
         super().__init__(message)
         self.stage = stage
-        self.status = status
+        self.status = status or self.default
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _case_error, (type(self), str(self), self.stage, self.status)
+        return _rebuild, (type(self), str(self), self.stage, self.status)
 
 
-def _case_error(kind: type[CaseError], message: str, stage: Stage, status: Status) -> CaseError:
-    """Rebuild an error on this side of a process boundary, with its own fields."""
+def _rebuild(kind: type[StagedError], message: str, stage: Stage, status: Status) -> StagedError:
+    """Rebuild an error on the other side of a process boundary, with its own fields."""
     return kind(message, stage=stage, status=status)
+
+
+class CaseError(StagedError):
+    """The model, its artifact or its data do not allow the case to be proven."""
+
+    default = Status.FAILED
 
 
 class CheckFailed(CaseError):
@@ -40,12 +47,10 @@ class CheckFailed(CaseError):
 class Unsupported(CaseError):
     """The runtime says it cannot run this artifact."""
 
-    def __init__(self, message: str, *, stage: Stage, status: Status = Status.UNSUPPORTED) -> None:
-        super().__init__(message, stage=stage, status=status)
+    default = Status.UNSUPPORTED
 
 
-class WorkerCrashed(CaseError):
-    """The process that held the runtime died or was killed after its time-out."""
+class WorkerCrashed(StagedError):
+    """The process that held the runtime died, or was ended after its time-out."""
 
-    def __init__(self, message: str, *, stage: Stage, status: Status = Status.CRASHED) -> None:
-        super().__init__(message, stage=stage, status=status)
+    default = Status.CRASHED

@@ -205,14 +205,17 @@ class Record:
 
     @property
     def model(self) -> str:
+        """Name of the model."""
         return self.case_id.split("/", 2)[0]
 
     @property
     def variant(self) -> str:
+        """Name of the variant."""
         return self.case_id.split("/", 2)[1]
 
     @property
     def target(self) -> str:
+        """Place and engine."""
         return self.case_id.split("/", 2)[2]
 
 
@@ -268,7 +271,7 @@ def _merge_two(old: Record, new: Record) -> Record:
     return replace(
         new,
         **changes,
-        checks={**old.checks, **new.checks},
+        checks=_worse(old.checks, new.checks),
         planned=tuple(dict.fromkeys((*old.planned, *new.planned))),
         scaling=tuple(scaling[threads] for threads in sorted(scaling)),
         reasons={name: reason for name, reason in reasons.items() if name not in measured},
@@ -278,12 +281,24 @@ def _merge_two(old: Record, new: Record) -> Record:
     )
 
 
+def _worse(old: Mapping[Check, CheckResult], new: Mapping[Check, CheckResult]) -> dict[Check, CheckResult]:
+    """A check seen twice (a benchmark has a test a thread count) is as bad as the worse time."""
+    checks = dict(old)
+    for check, result in new.items():
+        seen = checks.get(check, result)
+        checks[check] = max(seen, result, key=lambda item: _SEVERITY.index(item.status))
+    return checks
+
+
 def _judge(record: Record) -> Record:
     """Set status, stage and message from the worst check, missing ones included."""
     checks = dict(record.checks)
     for check in record.planned:
         checks.setdefault(
-            check, CheckResult(status=Status.ERROR, stage=Stage.PLAN, message=f"{check} was planned and has no result")
+            check,
+            CheckResult(
+                status=Status.ERROR, stage=Stage.PLAN, message=f"{check} was planned and has no result"
+            ),
         )
     if not checks:
         return record

@@ -1,0 +1,3 @@
+"""Registers the suite's pytest plugin, and no more."""
+
+pytest_plugins = ["suite.plugin"]

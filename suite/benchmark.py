@@ -1,0 +1,88 @@
+"""Speed and memory of an artifact on this machine; the samples are taken where the inference runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from suite import runtimes
+from suite.record import Cpu, Latency, Memory, Throughput
+from suite.runtimes.base import Timing, TimingPolicy
+from suite.runtimes.worker import Worker
+from suite.spec import Array
+
+MEMORY_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What one timed loop says."""
+
+    latency: Latency
+    throughput: Throughput
+    cpu: Cpu
+
+
+def measure_speed(
+    engine: str,
+    path: Path,
+    sample: Mapping[str, Array],
+    *,
+    threads: int,
+    policy: TimingPolicy,
+    worker: Worker,
+) -> Speed:
+    """Time back-to-back inferences of one (1, ...) sample."""
+    with runtimes.open_session(engine, path, threads=threads, worker=worker) as session:
+        return speed(session.time(sample, policy))
+
+
+def speed(timing: Timing) -> Speed:
+    """Throughput and CPU share follow from the raw samples."""
+    busy_seconds = sum(timing.samples_ns) / 1e9
+    return Speed(
+        latency=Latency(**asdict(timing)),
+        throughput=Throughput(
+            inferences_per_second=len(timing.samples_ns) / busy_seconds, threads=timing.threads
+        ),
+        cpu=Cpu(percent=100 * timing.cpu_ns / timing.wall_ns, threads=timing.threads),
+    )
+
+
+def measure_memory(engine: str, path: Path, sample: Mapping[str, Array], *, threads: int) -> Memory:
+    """Memory of a fresh process that loads the artifact and runs it a few times; never the timed one."""
+    with runtimes.open_session(engine, path, threads=threads) as session:
+        use = session.memory(sample, MEMORY_RUNS)
+    base = use.baseline_bytes
+    return Memory(
+        peak_bytes=use.peak_bytes - base,
+        baseline_bytes=base,
+        loaded_bytes=use.loaded_bytes - base,
+        unique_bytes=None if use.unique_bytes is None else use.unique_bytes - base,
+    )
+
+
+class SampleClock:
+    """A timer for pytest-benchmark that plays samples taken elsewhere: in a worker, on a phone.
+
+    Each call of what `replay` returns moves the clock by the next sample, so
+    that statistics, tables, files and comparisons come out as for a local callable.
+    """
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def __call__(self) -> float:
+        """Seconds, as time.perf_counter has them."""
+        return self._now_ns / 1e9
+
+    def replay(self, samples_ns: tuple[int, ...]) -> Callable[[], None]:
+        """Return a callable to be run once a sample."""
+        self._now_ns = 0  # small numbers keep the nanoseconds of a float
+        remaining = iter(samples_ns)
+
+        def step() -> None:
+            self._now_ns += next(remaining)
+
+        return step

@@ -1,0 +1,30 @@
+"""Which model, and what is known of it once it was built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.runtimes.base import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model in a form that crosses to a worker: a fixture's file or a saved model's."""
+
+    name: str
+    path: Path
+    saved: bool  # a saved model, not a fixture
+    weights: str  # the value of --weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Enough of a built model to do without TensorFlow afterwards."""
+
+    content: str  # hash of architecture and weights
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    parameters: int
+    rescales: bool  # its first layer takes raw pixels and scales them itself
+    dependencies: tuple[tuple[str, str], ...]  # files that the build read, with their SHA-256

@@ -1,0 +1,39 @@
+"""Arguments that every command on results takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from suite.store import LATEST
+from suite.thresholds import Thresholds
+
+DEFAULT_RUN = Path("reports") / LATEST
+DEFAULT_CONFIG = Path("pyproject.toml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run to read, and the thresholds to hold it to."""
+    parser.add_argument(
+        "run",
+        nargs="?",
+        type=Path,
+        default=DEFAULT_RUN,
+        metavar="RUN",
+        help="a run's directory or its results.jsonl (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="pyproject.toml with [tool.pocketproof...] thresholds (default: the one in this "
+        "directory; without one, the suite's own)",
+    )
+
+
+def thresholds(arguments: argparse.Namespace) -> Thresholds:
+    """The thresholds that the arguments ask for."""
+    config: Path | None = arguments.config
+    if config is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
+    return Thresholds.load(config)

@@ -1,0 +1,105 @@
+"""Judge recorded results: may this release ship?
+
+Every number is held to its threshold anew, and absence is a failure. A check
+that failed while it ran stays failed: after mending a model or moving a
+threshold, run pytest again. Needs no converter and no runtime.
+
+Exit status: 0 every gate holds; 1 a gate fails; 2 wrong usage, or results
+that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+
+from suite.commands import _results
+from suite.gates import Finding, Gate, Verdict, judge, word
+from suite.record import Status
+from suite.store import load
+
+HELP = "judge recorded results; exit status 1 if a gate fails"
+
+_WHY: Mapping[Gate, str] = {
+    Gate.STATUS: "A check did not end well. What a phone cannot load, run or answer alike cannot ship.",
+    Gate.MISSING: "Something was planned and left no result. What was not seen cannot be vouched for.",
+    Gate.PARITY: "The artifact answers differently from the original on the very same inputs, by more than "
+    "its precision explains: users of the app would not get the model that was trained.",
+    Gate.ACCURACY: "The artifact is right less often than the original on the very same samples.",
+    Gate.SIZE: "The file is larger than its precision explains: a longer download, and often weights that "
+    "were not narrowed at all.",
+    Gate.LATENCY: "An inference takes longer than a user of the app is to wait.",
+    Gate.MEMORY: "The process needs more memory than a phone leaves to an app, which would be killed.",
+    Gate.THRESHOLDS: "There is nothing to hold this case to, so nothing can be said of it.",
+    Gate.NOTHING: "No check passed. An empty run must never open the gate.",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, the thresholds, and how much to say."""
+    _results.add_arguments(parser)
+    parser.add_argument("--explain", action="store_true", help="say why each gate is there, and how to go on")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the verdict; returns 0 or 1."""
+    results = load(arguments.run)
+    verdict = judge(results.records, _results.thresholds(arguments), results.warnings)
+    for line in explain(verdict) if arguments.explain else lines(verdict):
+        print(line)
+    return 0 if verdict.passed else 1
+
+
+def lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict and each finding, one a line."""
+    yield headline(verdict)
+    for finding in verdict.findings:
+        yield f"  {finding.case_id or 'the run'}: {finding.message}"
+    if verdict.warnings:
+        yield f"{len(verdict.warnings)} warning{'s' if len(verdict.warnings) != 1 else ''}:"
+        yield from (f"  {warning}" for warning in verdict.warnings)
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict with cases by status."""
+    counts = ", ".join(
+        f"{verdict.counts[status]} {word(status)}" for status in Status if status in verdict.counts
+    )
+    total = verdict.counts["cases"]
+    cases = f"{total} case{'s' if total != 1 else ''}" + (f": {counts}" if counts else "")
+    if verdict.passed:
+        return f"passed: this release may ship ({cases})"
+    failing = len({finding.case_id for finding in verdict.findings if finding.case_id})
+    in_cases = f", {failing} case{'s' if failing != 1 else ''} held back" if failing else ""
+    return f"FAILED: this release may not ship ({cases}{in_cases})"
+
+
+def explain(verdict: Verdict) -> Iterator[str]:
+    """The verdict in plain words: each gate that fails, why it is there, and the way back."""
+    yield headline(verdict)
+    by_gate: dict[Gate, list[Finding]] = {}
+    for finding in verdict.findings:
+        by_gate.setdefault(finding.gate, []).append(finding)
+    for gate, findings in by_gate.items():
+        yield ""
+        yield f"{gate}: {_WHY[gate]}"
+        for finding in findings:
+            yield from _explain_finding(finding)
+    if verdict.findings:
+        yield ""
+        yield "Mend these, run pytest again, and ask the gate again. What cannot be mended now and may"
+        yield "ship all the same is stated in the model's fixture: an expected failure or a threshold,"
+        yield "with its reason."
+    if verdict.warnings:
+        yield ""
+        yield "Not a reason to hold the release, but not to overlook:"
+        yield from (f"  {warning}" for warning in verdict.warnings)
+
+
+def _explain_finding(finding: Finding) -> Iterator[str]:
+    from suite.report.words import command
+
+    yield f"  {finding.case_id or 'the run'}"
+    yield f"    {finding.message}"
+    if again := command(finding):
+        yield f"    see it again: {again}"

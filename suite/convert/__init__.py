@@ -1,0 +1,1 @@
+"""Converters, one a file, and what stands in what they made."""

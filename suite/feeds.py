@@ -1,0 +1,265 @@
+"""What a model is fed: real samples, generated ones, and those that quantisation calibrates on.
+
+Each set is prepared once by the model's own input contract and written to a
+scratch folder, from which workers map it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from suite import generated, preprocess
+from suite.cache import digest, sha256_file
+from suite.data import digits
+from suite.errors import CaseError
+from suite.record import Stage
+from suite.runtimes.base import TensorInfo, load_feed
+from suite.spec import Array, Dataset, ImageInput, ModelSpec, Preprocessing, TensorInput
+
+CALIBRATION_COUNT = 64
+RANDOM_COUNT = 64  # samples for a model that no data set fits
+_SMALL_BYTES = 1 << 20  # sent to a worker rather than mapped by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Some samples of one model.
+
+    `arrays`: (n, ...) by input name, or the .npy file that holds them.
+    """
+
+    arrays: Mapping[str, Array | Path]
+    count: int
+    sha256: str
+    labels: npt.NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()  # of generated samples
+
+    def sample(self, index: int) -> dict[str, Array]:
+        """One sample, as (1, ...) arrays."""
+        return {
+            name: np.array(
+                (np.load(value, mmap_mode="r") if isinstance(value, Path) else value)[index : index + 1]
+            )
+            for name, value in self.arrays.items()
+        }
+
+
+class Feeds:
+    """The three feeds of one model, made when first asked for.
+
+    `dataset` is what the user gave, in place of the fixture's own; `bounds`
+    the value range of a model without a fixture.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        inputs: tuple[TensorInfo, ...],
+        *,
+        scratch: Path,
+        dataset: Dataset | None,
+        bounds: tuple[float, float] | None,
+        rescales: bool = False,
+    ) -> None:
+        self._spec, self._inputs, self._scratch = spec, inputs, scratch
+        self.notes: tuple[str, ...] = ()
+        self.image = self._image(bounds, rescales)
+        self.dataset = self._dataset(dataset)
+        self._made: dict[str, Feed] = {}
+
+    def evaluation(self) -> Feed:
+        """Held-out real samples."""
+        return self._get("evaluation")
+
+    def calibration(self) -> Feed:
+        """Real samples that are not among the held-out ones."""
+        return self._get("calibration")
+
+    def generated(self) -> Feed:
+        """Extremes, constants, hot pixels, checkerboards, noise."""
+        return self._get("generated")
+
+    def _get(self, split: str) -> Feed:
+        if split not in self._made:
+            self._made[split] = self._generate() if split == "generated" else self._take(split)
+        return self._made[split]
+
+    def _image(self, bounds: tuple[float, float] | None, rescales: bool) -> ImageInput | None:
+        """The image contract: the fixture's, or one guessed from the shape of the only input."""
+        if isinstance(self._spec.input, ImageInput):
+            return self._spec.input
+        shape = self._inputs[0].shape[1:]
+        if len(self._inputs) != 1 or len(shape) != 3 or shape[2] not in (1, 3):
+            return None
+        low, high = self._bounds(bounds, rescales)
+        scale = ((high - low) / 255,) * 3
+        mode = Preprocessing(
+            name=f"range {low:g}..{high:g}", scale=scale, bias=(low,) * 3, channel_order="RGB"
+        )
+        return ImageInput(height=shape[0], width=shape[1], channels=shape[2], preprocessing=mode)
+
+    def _bounds(self, bounds: tuple[float, float] | None, rescales: bool) -> tuple[float, float]:
+        spec = self._spec.input
+        if bounds is not None:
+            return bounds
+        if spec != TensorInput() and isinstance(spec, TensorInput):
+            return spec.low, spec.high
+        assumed = (0.0, 255.0) if rescales else (0.0, 1.0)
+        why = "its first layer rescales" if rescales else "nothing says otherwise"
+        self.notes += (
+            f"the input range is assumed to be {assumed[0]:g}..{assumed[1]:g} ({why}): give --input-range LO,HI",
+        )
+        return assumed
+
+    def _dataset(self, given: Dataset | None) -> Dataset | None:
+        if given is not None:
+            return given
+        if self._spec.dataset is not None:
+            return self._spec.dataset()
+        if self.image is not None:
+            self.notes += (
+                "no data set was given: photos of handwritten digits stand in for real inputs, "
+                "and accuracy cannot be measured: give --dataset FILE.npz",
+            )
+            return digits.load()
+        self.notes += (
+            "no data set was given: inputs are uniform noise in the input range: give --dataset FILE.npz",
+        )
+        return None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are the model's own, so that accuracy means something."""
+        stand_in = self._spec.dataset is None and isinstance(self.dataset, digits.Digits)
+        return self.dataset is not None and not stand_in
+
+    def _take(self, split: str) -> Feed:
+        dataset = self.dataset
+        if dataset is None:
+            return self._noise(split)
+        samples = dataset.evaluation() if split == "evaluation" else dataset.calibration(CALIBRATION_COUNT)
+        if len(samples) == 0:
+            raise CaseError(f"the data set {dataset.name} has no {split} samples: give more", stage=Stage.RUN)
+        identity = {"dataset": dataset.sha256(), "split": split, "count": len(samples), **self._contract()}
+        if dataset.photos:
+            if self.image is None:
+                raise CaseError(
+                    f"the data set {dataset.name} holds photos, the model takes {_shapes(self._inputs)}: "
+                    "give --dataset FILE.npz with images as the model takes them",
+                    stage=Stage.RUN,
+                )
+            tensors = preprocess.preprocess(samples.images, self.image)
+        else:
+            tensors = self._as_taken(np.asarray(samples.images), dataset.name)
+        labels = samples.labels if self.labelled else None
+        return self._stored(split, {self._inputs[0].name: tensors}, digest(identity), labels)
+
+    def _as_taken(self, tensors: Array, name: str) -> Array:
+        if len(self._inputs) != 1 or tensors.shape[1:] != self._inputs[0].shape[1:]:
+            raise CaseError(
+                f"the data set {name} holds images of {tensors.shape[1:]}, the model takes {_shapes(self._inputs)}: "
+                "save them as the model takes them",
+                stage=Stage.RUN,
+            )
+        return tensors.astype(self._inputs[0].dtype, copy=False)
+
+    def _generate(self) -> Feed:
+        image = self.image
+        if image is None:
+            return self._noise("generated", names=_NOISE_NAMES)
+        photos = generated.photos(image.height, image.width)
+        names = tuple(str(pattern) for pattern in generated.patterns(len(photos)))
+        identity = {"patterns": names, **self._contract()}
+        # Already of the model's size: only channels, order, scale and bias are left to do.
+        tensors = preprocess.preprocess(photos, image)
+        return self._stored("generated", {self._inputs[0].name: tensors}, digest(identity), None, names)
+
+    def _noise(self, split: str, names: tuple[str, ...] = ()) -> Feed:
+        """Uniform samples in range, for inputs that are no image; generated ones begin with the extremes."""
+        low, high = self._spec.input.low, self._spec.input.high  # type: ignore[union-attr]
+        random = np.random.default_rng(int(digest(split)[:8], 16))
+        arrays = {}
+        for info in self._inputs:
+            shape = (RANDOM_COUNT, *info.shape[1:])
+            values = random.uniform(low, high, shape)
+            if split == "generated":
+                for row, level in enumerate((0.0, low, high, (low + high) / 2)):
+                    values[row] = np.clip(level, low, high)
+            kind = np.dtype(info.dtype).kind
+            arrays[info.name] = (np.rint(values) if kind in "iu" else values).astype(info.dtype)
+        identity = digest(
+            {"noise": split, "low": low, "high": high, "inputs": [asdict(i) for i in self._inputs]}
+        )
+        return self._stored(split, arrays, identity, None, names)
+
+    def _contract(self) -> dict[str, object]:
+        """All that turns a sample into the model's input."""
+        return {
+            "input": asdict(self.image) if self.image else None,
+            "mode": asdict(self.image.mode) if self.image else None,
+            "shape": [info.shape for info in self._inputs],
+            "code": sha256_file(Path(preprocess.__file__)),
+        }
+
+    def _stored(
+        self,
+        split: str,
+        arrays: Mapping[str, Array],
+        sha256: str,
+        labels: npt.NDArray[np.int64] | None,
+        names: tuple[str, ...] = (),
+    ) -> Feed:
+        places: dict[str, Array | Path] = {}
+        for name, array in arrays.items():
+            if array.nbytes <= _SMALL_BYTES:
+                places[name] = array
+                continue
+            path = self._scratch / f"{sha256[:16]}-{name}.npy"
+            np.save(path, array)
+            places[name] = path
+        count = len(next(iter(arrays.values())))
+        return Feed(arrays=places, count=count, sha256=sha256, labels=labels, names=names)
+
+    def discard(self) -> None:
+        """Remove what this model's feeds left in the scratch folder."""
+        for feed in self._made.values():
+            for place in feed.arrays.values():
+                if isinstance(place, Path):
+                    place.unlink(missing_ok=True)
+        self._made.clear()
+
+
+_NOISE_NAMES = ("zeros", "lowest", "highest", "middle", *(f"noise {i}" for i in range(RANDOM_COUNT - 4)))
+
+
+def _shapes(inputs: tuple[TensorInfo, ...]) -> str:
+    return ", ".join(f"{info.name} {info.shape[1:]}" for info in inputs)
+
+
+def scratch_folder(root: Path) -> Path:
+    """A folder of this process under `root`; those of processes that are gone are removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.iterdir():
+        if folder.name.isdigit() and not _alive(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    own = root / str(os.getpid())
+    own.mkdir(exist_ok=True)
+    return own
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        return True
+    return False

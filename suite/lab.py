@@ -1,0 +1,176 @@
+"""One place that knows how a case's parts are made: original, feeds, artifact, answers. Makes each once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from suite import accuracy, benchmark, parity, runtimes
+from suite.cache import Cache
+from suite.convert import artifact as artifacts
+from suite.errors import CaseError
+from suite.feeds import Feeds, scratch_folder
+from suite.matrix import Case
+from suite.original import Original
+from suite.record import Accuracy, Artifact, Memory, Parity, Stage
+from suite.runtimes.base import TimingPolicy
+from suite.spec import Array, Budget, Dataset, ModelSpec, Tolerance
+from suite.thresholds import Thresholds
+
+Answers = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One model as it is being examined."""
+
+    original: Original
+    feeds: Feeds
+
+
+class Lab:
+    """Makes and measures; close it to end its workers.
+
+    `threads` are used for comparing; a benchmark names its own.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        thresholds: Thresholds,
+        *,
+        weights: str = "offline",
+        dataset: Dataset | None = None,
+        bounds: tuple[float, float] | None = None,
+        threads: int = 1,
+        policy: TimingPolicy | None = None,
+    ) -> None:
+        self.cache, self.thresholds = cache, thresholds
+        self._weights, self._dataset, self._bounds = weights, dataset, bounds
+        self._threads, self._policy = threads, policy or TimingPolicy()
+        self.pool = runtimes.Pool()
+        self._scratch = scratch_folder(cache.root / "scratch")
+        self._subject: tuple[str, Subject] | None = None
+        self._answers: tuple[tuple[str, str], tuple[Answers, Answers]] | None = None
+
+    def subject(self, spec: ModelSpec) -> Subject:
+        """The model's original and feeds; those of the model before are put away."""
+        if self._subject is None or self._subject[0] != spec.name:
+            if self._subject is not None:
+                self._subject[1].feeds.discard()
+            original = Original(spec, self._weights, self.cache, self.pool)
+            feeds = Feeds(
+                spec,
+                original.card.inputs,
+                scratch=self._scratch,
+                dataset=self._dataset,
+                bounds=self._bounds,
+                rescales=original.card.rescales,
+            )
+            self._subject = spec.name, Subject(original, feeds)
+        return self._subject[1]
+
+    def artifact(self, case: Case) -> tuple[Path, Artifact]:
+        """The file that would ship, converted or given."""
+        if case.broken:
+            raise CaseError(case.broken, stage=Stage.BUILD)
+        subject = self.subject(case.spec)
+        if case.artifact is not None:
+            return artifacts.given(subject.original, case.artifact)
+        return artifacts.artifact(subject.original, case.variant, subject.feeds, self.cache)
+
+    def limits(self, case: Case) -> tuple[Tolerance, Budget]:
+        """The bounds in force for a case."""
+        return self.thresholds.resolve(case.spec.name, case.variant.name, override(case))
+
+    def parity(self, case: Case, path: Path, sha256: str) -> Parity:
+        """Hold the artifact's answers to the original's."""
+        subject = self.subject(case.spec)
+        reference = self._reference(subject)
+        return parity.measure(
+            reference,
+            self._run(case, path, sha256),
+            subject.feeds.generated().names,
+            self.limits(case)[0],
+            quantised=case.variant.quantised,
+        )
+
+    def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
+        """Accuracy on the labelled samples; a reason where it means nothing."""
+        subject = self.subject(case.spec)
+        feed, dataset = subject.feeds.evaluation(), subject.feeds.dataset
+        if feed.labels is None or dataset is None:
+            return (
+                "the samples have no labels of this model: give --dataset FILE.npz with 'images' and 'labels'"
+            )
+        reference, actual = self._reference(subject)[0], self._run(case, path, sha256)[0]
+        pairs = list(parity.align(reference, actual).values())
+        if len(pairs) != 1 or pairs[0][0].ndim != 2:
+            return "the model does not answer one vector of scores"
+        scores, answered = pairs[0]
+        if scores.shape != answered.shape:
+            raise CaseError(
+                f"the artifact answers {answered.shape[1:]} scores, the original {scores.shape[1:]}",
+                stage=Stage.COMPARE,
+            )
+        return accuracy.measure(
+            scores,
+            answered,
+            feed.labels,
+            dataset=dataset.name,
+            dataset_sha256=dataset.sha256(),
+            max_drop=self.limits(case)[1].max_accuracy_drop,
+        )
+
+    def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
+        """Time the artifact on one real sample."""
+        sample = self.subject(case.spec).feeds.evaluation().sample(0)
+        worker = self.pool.worker(runtimes.ENGINES[case.target.engine].worker)
+        return benchmark.measure_speed(
+            case.target.engine, path, sample, threads=threads, policy=self._policy, worker=worker
+        )
+
+    def memory(self, case: Case, path: Path, threads: int) -> Memory:
+        """Memory of a fresh process that runs the artifact."""
+        sample = self.subject(case.spec).feeds.evaluation().sample(0)
+        return benchmark.measure_memory(case.target.engine, path, sample, threads=threads)
+
+    def close(self) -> None:
+        """End the workers and remove the scratch files."""
+        self.pool.close()
+        if self._subject is not None:
+            self._subject[1].feeds.discard()
+            self._subject = None
+
+    def _reference(self, subject: Subject) -> tuple[Answers, Answers]:
+        answers = subject.original.answers
+        return answers(subject.feeds.evaluation()), answers(subject.feeds.generated())
+
+    def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+        """The artifact's answers on real and generated samples; parity and accuracy share one pass."""
+        key = (sha256, str(case.target))
+        if self._answers is None or self._answers[0] != key:
+            feeds = self.subject(case.spec).feeds
+            engine = case.target.engine
+            worker = self.pool.worker(runtimes.ENGINES[engine].worker)
+            with runtimes.open_session(engine, path, threads=self._threads, worker=worker) as session:
+                real = session.run_many(feeds.evaluation().arrays)
+                made = session.run_many(feeds.generated().arrays)
+            self._answers = key, (real, made)
+        return self._answers[1]
+
+
+def override(case: Case) -> dict[str, Any]:
+    """What the fixture itself allows this variant, with its reasons; empty where it says nothing."""
+    stated: dict[str, Any] = {}
+    reasons = []
+    for bounds in (case.spec.tolerances.get(case.variant.name), case.spec.budgets.get(case.variant.name)):
+        if bounds is None:
+            continue
+        values = asdict(bounds)
+        reasons.append(values.pop("reason"))
+        stated.update({name: value for name, value in values.items() if value not in (None, "")})
+    if stated:
+        stated["reason"] = "; ".join(filter(None, reasons))
+    return stated

@@ -1,0 +1,180 @@
+"""Models x variants x targets: the cases of a run, with ids that stay."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from suite.discovery import BrokenFixture
+from suite.errors import UsageError
+from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
+
+HOST_ENGINES = ("litert-xnnpack", "litert-builtin", "litert-reference", "tflite-runtime", "tf-lite")
+_LITERT = (Target("host", "litert-xnnpack"),)
+_EVERY = tuple(Target("host", engine) for engine in HOST_ENGINES)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some variants on some targets, of the models that match the patterns."""
+
+    models: tuple[str, ...]
+    variants: tuple[str, ...]
+    targets: tuple[Target, ...]
+
+
+# What a profile adds beyond which models belong to it (each fixture says that of itself).
+# Other runtimes than LiteRT's default have no fast kernels for many ops, so in the
+# default profile they run on the small nets only.
+PROFILES: Mapping[str, tuple[Selection, ...]] = {
+    "smoke": (Selection(("*",), ("float32", "int8"), _LITERT),),
+    "default": (
+        Selection(("*",), ("float32", "float16", "dynamic_int8", "int8"), _LITERT),
+        Selection(("digits_cnn", "squeezenet"), ("float32", "int8"), _EVERY),
+    ),
+    "full": (
+        Selection(("*",), tuple(VARIANTS), _LITERT),
+        Selection(("*",), ("float32", "int8"), _EVERY),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model in one variant on one target."""
+
+    spec: ModelSpec
+    variant: Variant
+    target: Target
+    broken: str = ""  # why the fixture could not be read
+    artifact: Path | None = None  # made elsewhere, in place of a conversion
+
+    @property
+    def id(self) -> str:
+        """`model/variant/target`."""
+        return f"{self.spec.name}/{self.variant.name}/{self.target}"
+
+    def expected_failure(self, check: str) -> ExpectedFailure | None:
+        """What the fixture says of this check, if it is known to fail."""
+        return next(
+            (
+                failure
+                for failure in self.spec.expected_failures
+                if failure.variant == self.variant.name
+                and str(failure.check) == check
+                and fnmatchcase(str(self.target), failure.target)
+            ),
+            None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for."""
+
+    profile: str = "default"
+    models: tuple[str, ...] = ()  # patterns; empty: those of the profile
+    variants: tuple[str, ...] = ()  # empty: those of the profile
+    artifacts: tuple[Path, ...] = field(default=())
+
+
+def cases(models: Mapping[str, ModelSpec | BrokenFixture], request: Request) -> list[Case]:
+    """The cases of a run, model by model; UsageError for a name that nothing matches."""
+    selections = PROFILES.get(request.profile)
+    if selections is None:
+        raise UsageError(unknown("profile", request.profile, PROFILES))
+    for name in request.variants:
+        if name not in VARIANTS:
+            raise UsageError(unknown("variant", name, VARIANTS))
+    chosen = _choose_models(models, request)
+    if request.artifacts:
+        return _artifact_cases(chosen, request)
+    found: dict[str, Case] = {}
+    for spec, broken in chosen:
+        for variant, target in _combinations(spec.name, selections, request.variants):
+            case = Case(spec, VARIANTS[variant], target, broken)
+            found[case.id] = case
+    return list(found.values())
+
+
+def _choose_models(
+    models: Mapping[str, ModelSpec | BrokenFixture], request: Request
+) -> list[tuple[ModelSpec, str]]:
+    """Each model that is asked for, with why it is broken."""
+    for pattern in request.models:
+        if not any(fnmatchcase(name, pattern) for name in models):
+            raise UsageError(unknown("model", pattern, models))
+    chosen = []
+    for name, model in models.items():
+        if isinstance(model, BrokenFixture):
+            spec, broken = ModelSpec(name=name, profiles=tuple(PROFILES)), str(model)
+        else:
+            spec, broken = model, ""
+        wanted = (
+            any(fnmatchcase(name, pattern) for pattern in request.models)
+            if request.models
+            else request.profile in spec.profiles
+        )
+        if wanted:
+            chosen.append((spec, broken))
+    if not chosen:
+        raise UsageError(
+            f"no model belongs to the profile {request.profile!r}: name one with --models, "
+            f"or give a fixture profiles=({request.profile!r},)"
+        )
+    return chosen
+
+
+def _combinations(
+    model: str, selections: Sequence[Selection], variants: Sequence[str]
+) -> Iterable[tuple[str, Target]]:
+    """(variant, target) of one model; variants asked for by name run on the profile's first target at least."""
+    for selection in selections:
+        if not any(fnmatchcase(model, pattern) for pattern in selection.models):
+            continue
+        for variant in selection.variants:
+            if not variants or variant in variants:
+                yield from ((variant, target) for target in selection.targets)
+    for variant in variants:
+        yield from ((variant, target) for target in selections[0].targets)
+
+
+def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> list[Case]:
+    if len(chosen) != 1:
+        raise UsageError(
+            f"--artifact is held to one model, found {len(chosen)}: "
+            "name it with --models NAME or --model-file PATH"
+        )
+    spec, broken = chosen[0]
+    found: list[Case] = []
+    for path in request.artifacts:
+        if not path.exists():
+            raise UsageError(f"no artifact at {path}: --artifact takes a .tflite file")
+        if path.suffix != ".tflite":
+            raise UsageError(
+                f"{path.name} is no artifact that can be run here: --artifact takes a .tflite file"
+            )
+        name = request.variants[0] if len(request.variants) == 1 else variant_of(path)
+        found.extend(Case(spec, VARIANTS[name], target, broken, path.resolve()) for target in _LITERT)
+    twice = {case.id for case in found if sum(other.id == case.id for other in found) > 1}
+    if twice:
+        raise UsageError(f"two artifacts are both {' and '.join(sorted(twice))}: hold them in a run each")
+    return found
+
+
+def variant_of(path: Path) -> str:
+    """The precision of a .tflite file, read from its tensors."""
+    from suite.convert.inspection import inspect
+
+    return inspect(path).variant
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is not known, and which ones are near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}: {hint}"

@@ -1,0 +1,102 @@
+"""The original model seen from outside: its card and its answers, cached so that TensorFlow is asked once."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from suite import runtimes
+from suite.cache import Cache, sha256_file, sha256_tree
+from suite.card import Card, ModelRef
+from suite.errors import CaseError
+from suite.feeds import Feed
+from suite.record import Stage
+from suite.spec import Array, ModelSpec
+
+BUILD_SECONDS = 1800.0
+CONVERT_SECONDS = 3600.0
+_PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+class Original:
+    """One model at one choice of weights."""
+
+    def __init__(self, spec: ModelSpec, weights: str, cache: Cache, pool: runtimes.Pool) -> None:
+        self.spec, self._cache, self._pool = spec, cache, pool
+        path = spec.file or spec.path
+        if path is None:
+            raise CaseError(f"{spec.name} has neither a fixture nor a saved model", stage=Stage.BUILD)
+        self.ref = ModelRef(
+            spec.name, path, saved=spec.file is not None and spec.path is None, weights=weights
+        )
+        self._card: Card | None = None
+
+    @property
+    def card(self) -> Card:
+        """What the model is; builds it when any file that the last build read has changed."""
+        if self._card is None:
+            self._card = self._known() or self._learn()
+        return self._card
+
+    def answers(self, feed: Feed) -> dict[str, Array]:
+        """The original's outputs on a feed, (n, ...) by output name."""
+        key = {
+            "model": self.card.content,
+            "feed": feed.sha256,
+            "versions": runtimes.versions(*_PACKAGES),
+            "machine": platform.machine(),
+        }
+
+        def compute(folder: Path) -> None:
+            answers = self.call(".run_many", dict(feed.arrays), stage=Stage.BUILD, timeout=BUILD_SECONDS)
+            np.savez(folder / "answers.npz", **answers)
+
+        with np.load(self._cache.get_or_build("reference", key, compute) / "answers.npz") as stored:
+            return {name: stored[name] for name in stored.files}
+
+    def call(self, function: str, *args: Any, stage: Stage, timeout: float) -> Any:
+        """Ask the workshop of the process that holds TensorFlow."""
+        worker = self._pool.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+        return worker.call(function, self.ref, *args, stage=stage, timeout=timeout)
+
+    def _key(self) -> Mapping[str, Any]:
+        return {
+            "name": self.ref.name,
+            "source": _tree(self.ref.path),
+            "files": [_tree(path) for path in (*self.spec.files, *filter(None, [self.spec.file]))],
+            "weights": self.ref.weights,
+            "versions": runtimes.versions(*_PACKAGES),
+        }
+
+    def _known(self) -> Card | None:
+        place = self._cache.lookup("card", self._key())
+        if place is None:
+            return None
+        card = msgspec.json.decode((place / "card.json").read_bytes(), type=Card)
+        return card if all(_unchanged(path, sha256) for path, sha256 in card.dependencies) else None
+
+    def _learn(self) -> Card:
+        card: Card = self.call(".card", stage=Stage.BUILD, timeout=BUILD_SECONDS)
+        key = self._key()
+        self._cache.discard("card", key)
+        self._cache.get_or_build("card", key, lambda folder: _write(folder, card))
+        return card
+
+
+def _write(folder: Path, card: Card) -> None:
+    (folder / "card.json").write_bytes(msgspec.json.encode(card))
+
+
+def _tree(path: Path) -> str:
+    if not path.exists():
+        raise CaseError(f"the model's file {path} is not there", stage=Stage.BUILD)
+    return sha256_tree(path)
+
+
+def _unchanged(path: str, sha256: str) -> bool:
+    return Path(path).is_file() and sha256_file(Path(path)) == sha256

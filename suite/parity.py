@@ -1,0 +1,100 @@
+"""Parity: the artifact's answers held to the original's on identical tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+
+from suite import metrics
+from suite.errors import CheckFailed
+from suite.record import ErrorStats, Parity, Stage
+from suite.spec import Array, Tolerance
+
+Answers = Mapping[str, Array]
+
+
+def measure(
+    reference: tuple[Answers, Answers],
+    actual: tuple[Answers, Answers],
+    patterns: tuple[str, ...],
+    tolerance: Tolerance,
+    *,
+    quantised: bool,
+) -> Parity:
+    """Compare (real, generated) answers, each (n, ...) by output name; the worst output is reported.
+
+    Raises CheckFailed where they cannot be compared (names, shape, dtype, NaN)
+    or where either side's answers carry no signal.
+    """
+    pairs = [align(expected, found) for expected, found in zip(reference, actual, strict=True)]
+    compared = []
+    for name in reference[0]:
+        (real_ref, real_act), (made_ref, made_act) = (pair[name] for pair in pairs)
+        metrics.check_comparable(name, real_ref, real_act)
+        metrics.check_comparable(name, made_ref, made_act)
+        metrics.check_varied(name, real_ref, "the original's")
+        metrics.check_varied(name, real_act, "the artifact's")
+        compared.append(
+            _compare(real_ref, real_act, made_ref, made_act, patterns, tolerance, quantised=quantised)
+        )
+    return min(compared, key=lambda parity: parity.real.sqnr_db)
+
+
+def align(reference: Answers, actual: Answers) -> dict[str, tuple[Array, Array]]:
+    """Pair outputs by name; where converters renamed them, by shape if that is unambiguous, else by order."""
+    if len(reference) != len(actual):
+        raise CheckFailed(
+            f"the artifact has {len(actual)} outputs ({', '.join(actual)}), "
+            f"expected {len(reference)} as the original ({', '.join(reference)})",
+            stage=Stage.COMPARE,
+        )
+    if set(reference) == set(actual):
+        return {name: (reference[name], actual[name]) for name in reference}
+    shapes = [values.shape for values in reference.values()]
+    if len(set(shapes)) == len(shapes):
+        by_shape = {values.shape: values for values in actual.values()}
+        if set(by_shape) == set(shapes):
+            return {name: (values, by_shape[values.shape]) for name, values in reference.items()}
+    return {
+        name: (values, found)
+        for (name, values), found in zip(reference.items(), actual.values(), strict=True)
+    }
+
+
+def _compare(
+    real_ref: Array,
+    real_act: Array,
+    made_ref: Array,
+    made_act: Array,
+    patterns: tuple[str, ...],
+    tolerance: Tolerance,
+    *,
+    quantised: bool,
+) -> Parity:
+    """Probabilities of float variants are compared as logits: a softmax hides what it saturates."""
+    scale = "outputs"
+    if not quantised and metrics.is_probabilities(real_ref) and metrics.is_probabilities(real_act):
+        scale = "log_probabilities"
+        real_ref, real_act, made_ref, made_act = (
+            metrics.log_scores(values) for values in (real_ref, real_act, made_ref, made_act)
+        )
+    return Parity(
+        scale=scale,
+        real=metrics.error_stats(real_ref, real_act),
+        generated=metrics.error_stats(made_ref, made_act),
+        worst_pattern=_worst_pattern(made_ref, made_act, patterns),
+        tolerance=asdict(tolerance),
+    )
+
+
+def _worst_pattern(reference: Array, actual: Array, patterns: tuple[str, ...]) -> str:
+    difference = np.abs(np.asarray(reference, np.float64) - actual).reshape(len(reference), -1).max(axis=1)
+    worst = int(difference.argmax())
+    return patterns[worst] if worst < len(patterns) else f"sample {worst}"
+
+
+def describe(stats: ErrorStats) -> str:
+    """A few words for a progress line."""
+    return f"{stats.sqnr_db:.1f} dB"

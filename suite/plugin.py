@@ -1,0 +1,318 @@
+"""The pytest plugin: options, markers, fixtures, hooks. Everything it does is done elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import environment, gates, run
+from suite.cache import default_cache
+from suite.data import open_dataset
+from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
+from suite.lab import Lab
+from suite.matrix import PROFILES, Case
+from suite.record import Artifact, Check, Stage, Status
+from suite.recorder import Recorder
+from suite.spec import Budget, Tolerance
+
+_RUN = pytest.StashKey[run.Run]()
+_RECORDER = pytest.StashKey[Recorder]()
+_MARKERS = {
+    "conversion": "converts a model and looks at the artifact",
+    "parity": "holds an artifact's outputs to the original's",
+    "accuracy": "measures accuracy against the original on the same samples",
+    "benchmark": "measures latency, throughput, CPU and memory; runs alone, after the others",
+}
+_STAGE_OF = {
+    Check.CONVERSION: Stage.CONVERT,
+    Check.PARITY: Stage.COMPARE,
+    Check.ACCURACY: Stage.COMPARE,
+    Check.BENCHMARK: Stage.MEASURE,
+}
+
+
+# --- options ------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the suite's options; README documents them."""
+    group = parser.getgroup("pocketproof", "Pocketproof: proving models on their way to a phone")
+    add = group.addoption
+    add("--models", metavar="GLOB[,GLOB]", help="models by name; default: those of the profile")
+    add(
+        "--variants",
+        metavar="LIST",
+        help="variants by name, separated by commas; default: those of the profile",
+    )
+    add("--profile", default="default", help=f"how much to do: {', '.join(PROFILES)} (default: %(default)s)")
+    add(
+        "--model-file",
+        metavar="PATH",
+        help="validate a .keras or .h5 file or a SavedModel folder, without a fixture",
+    )
+    add(
+        "--artifact",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="hold this .tflite, made elsewhere, to its model instead of converting; repeatable",
+    )
+    add("--dataset", metavar="FILE.npz|imagenet:DIR", help="samples in place of the fixture's own")
+    add("--input-range", metavar="LO,HI", help="value range of a model without a fixture")
+    add("--fixtures-dir", metavar="DIR", help="model fixtures from this folder instead of the bundled ones")
+    add(
+        "--weights",
+        default="offline",
+        metavar="offline|imagenet[:DIR]",
+        help="weights of the bundled models: trained or conditioned here, or the published ones (default: %(default)s)",
+    )
+    add(
+        "--report-dir",
+        metavar="DIR",
+        help="write this run's results here (default: a new folder in reports/)",
+    )
+    add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and find out what is asked for, so that a wrong name ends the run at once."""
+    for name, text in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    try:
+        config.stash[_RUN] = run.Run.from_config(config)
+    except PocketproofError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the run's results are."""
+    node.workerinput["pocketproof_run"] = str(node.config.stash[_RUN].open())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a model's tests on one worker, so that it is built once."""
+    from suite.scheduling import by_model
+
+    return by_model(config, log)
+
+
+# --- collection -----------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize tests that ask for a `case` by the run's cases, and for `threads` by one and all cores."""
+    if "case" in metafunc.fixturenames:
+        cases = metafunc.config.stash[_RUN].cases
+        metafunc.parametrize("case", cases, ids=[case.id for case in cases], scope="function")
+    if "threads" in metafunc.fixturenames:
+        counts = sorted({1, environment.cores()})
+        metafunc.parametrize("threads", counts, ids=[f"threads={count}" for count in counts])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
+    proofs = [(item, case, check) for item in items for case, check in [_proof(item)] if case and check]
+    if not proofs:
+        return
+    current = config.stash[_RUN]
+    order = {case.id: place for place, case in enumerate(current.cases)}
+    checks = list(Check)
+    places = {
+        item: (check is Check.BENCHMARK, order[case.id], checks.index(check)) for item, case, check in proofs
+    }
+    items.sort(key=lambda item: places.get(item, (False, -1, 0)))
+    for item, case, check in proofs:
+        if (known := case.expected_failure(check)) is not None:
+            owner = f" (owner: {known.owner})" if known.owner else ""
+            item.add_marker(pytest.mark.xfail(reason=known.reason + owner, raises=StagedError, strict=True))
+    if not config.option.collectonly:
+        current.plan([(case, check) for _, case, check in proofs])
+    if run.is_worker(config):
+        kept = [item for item in items if not places.get(item, (False,))[0]]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def _proof(item: pytest.Item) -> tuple[Case | None, Check | None]:
+    """The case and check of a test of the product; (None, None) for other tests."""
+    case = (
+        item.callspec.params.get("case")
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else None
+    )
+    check = next((check for check in Check if item.get_closest_marker(check)), None)
+    return (case, check) if isinstance(case, Case) else (None, None)
+
+
+# --- fixtures ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    """Makes and measures everything; one a process."""
+    current = pytestconfig.stash[_RUN]
+    options = pytestconfig.option
+    workers = current.worker_count
+    made = Lab(
+        default_cache(),
+        current.thresholds,
+        weights=options.weights,
+        dataset=open_dataset(options.dataset) if options.dataset else None,
+        bounds=current.bounds,
+        threads=max(1, environment.cores() // workers),
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest, case: Case) -> Recorder:
+    """Keeps what a test sees of its case."""
+    _, check = _proof(request.node)
+    if check is None:
+        raise UsageError(
+            f"{request.node.name} records a case but carries none of the marks {', '.join(Check)}"
+        )
+    made = Recorder(case, check)
+    request.node.stash[_RECORDER] = made
+    return made
+
+
+@pytest.fixture
+def artifact(case: Case, lab: Lab, recorder: Recorder) -> tuple[Path, Artifact]:
+    """The converted (or given) file of the case, and what is known of it."""
+    path, facts = lab.artifact(case)
+    recorder.notes = lab.subject(case.spec).feeds.notes
+    return path, facts
+
+
+@pytest.fixture
+def limits(case: Case, lab: Lab) -> tuple[Tolerance, Budget]:
+    """The case's tolerance and budget."""
+    return lab.limits(case)
+
+
+def enforce(findings: list[gates.Finding], stage: Stage) -> None:
+    """Raise CheckFailed with every finding; says nothing when there is none."""
+    if findings:
+        raise CheckFailed("\n".join(finding.message for finding in findings), stage=stage)
+
+
+# --- results ------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a test's end into a record, and an error that a user can understand into its message alone."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, StagedError) and error.status in (Status.CRASHED, Status.SKIPPED):
+        _reclassify(report, item, error)
+    if isinstance(error, PocketproofError) and report.outcome == "failed":
+        report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r}"
+    over = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
+    if over and (recorder := _recorder_of(item)) is not None:
+        status, stage, message = _ending(report, error, recorder.check)
+        record = recorder.finish(status, stage, message, call.duration)
+        item.config.stash[_RUN].store.append(record)
+        report.user_properties.append(("said", recorder.said))
+    return report
+
+
+def _recorder_of(item: pytest.Item) -> Recorder | None:
+    case, check = _proof(item)
+    if case is None or check is None:
+        return None
+    return item.stash.get(_RECORDER, Recorder(case, check))
+
+
+def _reclassify(report: pytest.TestReport, item: pytest.Item, error: StagedError) -> None:
+    """A crash is never an expected failure; what cannot apply is a skip with its reason."""
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+    if error.status is Status.CRASHED:
+        report.outcome = "failed"
+    else:
+        path, line, _ = item.location
+        report.outcome, report.longrepr = "skipped", (path, (line or 0) + 1, f"Skipped: {error}")
+
+
+def _ending(
+    report: pytest.TestReport, error: BaseException | None, check: Check
+) -> tuple[Status, Stage, str]:
+    """Status, stage and message of a finished test."""
+    stage = error.stage if isinstance(error, StagedError) else _STAGE_OF[check]
+    if hasattr(report, "wasxfail"):
+        return Status.EXPECTED_FAILURE, stage, f"{report.wasxfail}\n{error}"
+    if report.outcome == "passed":
+        return Status.PASSED, stage, ""
+    if report.outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return Status.SKIPPED, stage, reason.removeprefix("Skipped: ")
+    if error is None:  # a strict expected failure that passed
+        return (
+            Status.FAILED,
+            stage,
+            f"expected to fail, and passed: take it out of expected_failures. {report.longrepr}",
+        )
+    if isinstance(error, StagedError):
+        return error.status, stage, str(error)
+    return Status.ERROR, stage, f"{type(error).__name__}: {error}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
+    """Say in the progress line what was measured."""
+    said = dict(report.user_properties).get("said") if report.when == "call" else None
+    if said and report.outcome == "passed":
+        return "passed", ".", (f"PASSED {said}", {"green": True})
+    return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
+    """When a whole xdist worker dies, its test's record dies with it: write it here."""
+    if report is not None and (found := re.search(r"::test_(\w+)\[(.+?)(?:-threads=\d+)?\]$", crashitem)):
+        run.current().record_crash(found[2], found[1], str(report.longrepr))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What is under test."""
+    return config.stash[_RUN].header()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Run the benchmarks alone where the rest ran in parallel; then report and gate."""
+    current = session.config.stash[_RUN]
+    if run.is_worker(session.config) or not current.begun:
+        return
+    interrupted = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+    if run.is_parallel(session.config) and not interrupted:
+        status = current.run_benchmarks_alone()
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = status
+    if current.continues:
+        return
+    verdict = current.conclude()
+    if session.exitstatus == pytest.ExitCode.OK and not verdict.passed:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The gate's verdict, and where the report is."""
+    current = config.stash[_RUN]
+    if current.verdict is None:
+        return
+    terminalreporter.section("Pocketproof")
+    for line, good in current.closing_words():
+        terminalreporter.write_line(line, green=good is True, red=good is False)

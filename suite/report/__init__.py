@@ -1,0 +1,48 @@
+"""Records to files that people and other tools read: index.html, summary.md, junit.xml."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from suite.errors import PocketproofError
+from suite.gates import Verdict, judge
+from suite.report import html, junit, summary
+from suite.report.view import view
+from suite.store import load, results_file, write_atomic
+from suite.thresholds import Thresholds
+
+INDEX = "index.html"
+SUMMARY = "summary.md"
+JUNIT = "junit.xml"
+
+
+def build(run: Path | str, thresholds: Thresholds) -> Verdict:
+    """Write the three files beside the results of `run`, a directory or a results.jsonl.
+
+    Each file is replaced in one step. Raises UsageError for results that
+    cannot be read, and PocketproofError where the files cannot be written.
+    """
+    results = load(run)
+    verdict = judge(results.records, thresholds, results.warnings)
+    seen = view(results.records, verdict, thresholds)
+    directory = results_file(run).parent
+    for name, text in (
+        (SUMMARY, summary.render(seen)),
+        (JUNIT, junit.render(results.records, verdict)),
+        (INDEX, html.render(seen)),
+    ):
+        _write(directory / name, text)
+    return verdict
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space" if full else "check the directory's permissions"
+        raise PocketproofError(
+            f"{path}: cannot write the report: {error.strerror}; the results are safe. "
+            f"Then {advice} and run: python -m suite report {path.parent}"
+        ) from error

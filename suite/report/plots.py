@@ -1,0 +1,273 @@
+"""Plots as Vega-Lite specifications, drawn to SVG without a browser or a network.
+
+The drawing is static: it prints, opens from a file, needs no script and stays
+small. Every mark carries its numbers as a tooltip. Colours are variables of
+the page's style sheet, so that one drawing serves light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suite.report import words
+from suite.report.view import Case, View
+
+Spec = dict[str, Any]
+
+WIDTH = 440  # of a drawing; the page scales it
+MAX_ROWS = 40  # of the latency plot; more could not be read
+MAX_LABELS = 12
+LABEL_ROOM = 5.0  # how far a label reaches to the right of its mark, as a ratio of sizes
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
+# Stand-ins that Vega takes for colours, and what the page has in their place.
+_INK, _MUTED, _LINE = "#1000f1", "#1000f2", "#1000f3"
+_SERIES = tuple(f"#10000{index}" for index in range(1, 7))
+_VARIABLES: Mapping[str, str] = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _LINE: "var(--line)",
+    **{colour: f"var(--series-{index})" for index, colour in enumerate(_SERIES, 1)},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A drawing, and what it says for those who cannot see it."""
+
+    title: str
+    alt: str
+    caption: str
+    svg: str
+
+
+def plots(view: View) -> list[Plot]:
+    """The plots that this run has numbers for."""
+    made = (_accuracy_by_size(view), _latency_by_variant(view))
+    return [plot for plot in made if plot is not None]
+
+
+def _accuracy_by_size(view: View) -> Plot | None:
+    cases = [case for case in view.cases if case.record.accuracy and case.record.artifact]
+    if not cases:
+        return None
+    values = [_accuracy_point(case, view) for case in cases]
+    label_points = _largest_of_each(values)
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "line", "color": _LINE, "strokeWidth": 1.5},
+            "encoding": {"detail": {"field": "row"}, "order": {"field": "size"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.9},
+            "encoding": _by_variant(view),
+        },
+    ]
+    if len(label_points) <= MAX_LABELS:
+        text = {"type": "text", "align": "left", "dx": 9, "fontSize": 11, "color": _INK}
+        layers.append(
+            {
+                "data": {"values": label_points},
+                "mark": text,
+                "encoding": {"text": {"field": "row"}, "description": {"value": ""}},
+            }
+        )
+    x = _log_x("size", "size, MB (logarithmic)", [value["size"] for value in values], room=LABEL_ROOM)
+    y = {"field": "top1", "type": "quantitative", "title": "top-1 accuracy, %"}
+    spec: Spec = {
+        "data": {"values": values},
+        "height": 280,
+        "layer": layers,
+        "encoding": {
+            "x": x,
+            "y": {**y, "scale": {"zero": False, "padding": 16}, "axis": {"tickCount": 6}},
+            "description": {"field": "label"},
+        },
+    }
+    best = max(values, key=lambda value: value["top1"])
+    smallest = min(values, key=lambda value: value["size"])
+    return Plot(
+        title="Accuracy against size",
+        alt=(
+            f"Scatter plot of top-1 accuracy against file size for {len(values)} artifacts. "
+            f"Most accurate: {best['label']}. Smallest: {smallest['label']}."
+        ),
+        caption="Up is more accurate, left is smaller. A line joins the variants of one model.",
+        svg=_draw(spec),
+    )
+
+
+def _accuracy_point(case: Case, view: View) -> dict[str, Any]:
+    record = case.record
+    assert record.accuracy is not None
+    assert record.artifact is not None
+    return {
+        "row": _row_name(case, view),
+        "variant": record.variant,
+        "size": record.artifact.size_bytes / 1e6,
+        "top1": 100 * record.accuracy.top1,
+        "label": f"{_row_name(case, view)} {record.variant}: {words.percent(record.accuracy.top1)}, "
+        f"{words.size(record.artifact.size_bytes)}",
+    }
+
+
+def _largest_of_each(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    largest: dict[str, dict[str, Any]] = {}
+    for value in values:
+        if value["row"] not in largest or value["size"] > largest[value["row"]]["size"]:
+            largest[value["row"]] = value
+    return list(largest.values())
+
+
+def _latency_by_variant(view: View) -> Plot | None:
+    values = [_latency_point(case, view) for case in view.cases if case.p50_ms is not None]
+    if not values:
+        return None
+    rows = _slowest_first(values)
+    shown = [value for value in values if value["row"] in rows[:MAX_ROWS]]
+    y = {"field": "row", "type": "nominal", "title": None, "sort": rows[:MAX_ROWS]}
+    offset = {"field": "variant", "sort": list(view.variants)}
+    edges = [value[name] for value in shown for name in ("p50", "p95")]
+    spec: Spec = {
+        "data": {"values": shown},
+        "height": {"step": 10, "for": "offset"},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.6},
+                "encoding": {**_by_variant(view, "color"), "x2": {"field": "p95"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+                "encoding": _by_variant(view),
+            },
+        ],
+        "encoding": {
+            "x": _log_x("p50", "p50 to p95 latency, ms (logarithmic)", edges),
+            "y": {**y, "axis": {"grid": True, "tickBand": "extent", "labelLimit": 180, "minExtent": 90}},
+            "yOffset": offset,
+            "description": {"field": "label"},
+        },
+    }
+    left_out = len(rows) - MAX_ROWS
+    more = f" The {MAX_ROWS} slowest of {len(rows)} are shown." if left_out > 0 else ""
+    fastest = min(values, key=lambda value: value["p50"])
+    slowest = max(values, key=lambda value: value["p50"])
+    return Plot(
+        title="Latency by variant",
+        alt=(
+            f"Dot plot of p50 latency by model and variant, {len(shown)} points. "
+            f"Fastest: {fastest['label']}. Slowest: {slowest['label']}.{more}"
+        ),
+        caption=f"Left is faster. A mark is the median, its tail ends at p95; all cores.{more}",
+        svg=_draw(spec),
+    )
+
+
+def _latency_point(case: Case, view: View) -> dict[str, Any]:
+    assert case.record.latency is not None
+    summary = next(t.summary for t in case.timings if t.threads == case.record.latency.threads)
+    return {
+        "row": _row_name(case, view),
+        "variant": case.record.variant,
+        "p50": summary.p50_ms,
+        "p95": summary.p95_ms,
+        "label": f"{_row_name(case, view)} {case.record.variant}: p50 {words.ms(summary.p50_ms)}, "
+        f"p95 {words.ms(summary.p95_ms)}",
+    }
+
+
+def _slowest_first(values: Iterable[dict[str, Any]]) -> list[str]:
+    slowest: dict[str, float] = {}
+    for value in values:
+        slowest[value["row"]] = max(slowest.get(value["row"], 0.0), value["p50"])
+    return sorted(slowest, key=lambda row: -slowest[row])
+
+
+# --- shared -----------------------------------------------------------------
+
+
+def _row_name(case: Case, view: View) -> str:
+    record = case.record
+    return f"{record.model} on {record.target}" if view.several_targets else record.model
+
+
+def _by_variant(view: View, *channels: str) -> Spec:
+    """Colour and shape by variant, so that neither alone carries the meaning."""
+    variants = list(view.variants)
+    legend = {
+        "title": None,
+        "orient": "top",
+        "columns": 4,
+        "symbolSize": 70,
+        "labelLimit": 200,
+        "symbolOpacity": 1,
+    }
+    ranges: Mapping[str, Sequence[str]] = {"color": _SERIES, "shape": _SHAPES}
+    return {
+        channel: {
+            "field": "variant",
+            "type": "nominal",
+            "legend": legend,
+            "scale": {
+                "domain": variants,
+                "range": [ranges[channel][index % len(ranges[channel])] for index in range(len(variants))],
+            },
+        }
+        for channel in channels or ("color", "shape")
+    }
+
+
+def _log_x(field: str, title: str, values: Sequence[float], room: float = 1.0) -> Spec:
+    """A logarithmic axis over the values, marked at 1, 2 and 5; `room` widens it to the right."""
+    low, high = min(values) / 1.2, max(values) * 1.2 * room
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 50 else (1,)
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "nice": False, "domain": [low, high]},
+        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~g"},
+    }
+
+
+_CONFIG: Spec = {
+    "background": None,
+    "autosize": {"type": "fit-x", "contains": "padding"},
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # as wide as what text was measured with
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": _MUTED,
+        "titleColor": _MUTED,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "gridColor": _LINE,
+        "domainColor": _LINE,
+        "tickColor": _LINE,
+    },
+    "legend": {"labelColor": _INK, "labelFontSize": 12},
+}
+_MARK = re.compile(r'<path aria-label="([^"]*)"([^>]*?)/>')
+_GEOMETRY = re.compile(r' (?:transform|d|x2|y2)="[^"]*"')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a pixel is enough
+_ROLES = re.compile(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"')
+
+
+def _draw(spec: Spec) -> str:
+    """SVG for the page: tooltips in place of labels, variables in place of colours."""
+    import vl_convert  # starts an engine of its own: costs a second
+
+    svg = vl_convert.vegalite_to_svg({"width": WIDTH, **spec, "config": _CONFIG}, allowed_base_urls=[])
+    svg = _MARK.sub(
+        lambda mark: f"<path{mark[2]}><title>{mark[1]}</title></path>" if mark[1] else mark[0], svg
+    )
+    svg = _ROLES.sub("", svg)
+    svg = _GEOMETRY.sub(lambda match: _DECIMALS.sub(r"\1", match[0]), svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f'"{colour}"', f'"{variable}"')
+    return re.sub(r'^(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg)

@@ -1,0 +1,328 @@
+"""Records and a verdict, arranged for a reader. No markup here, and nothing is decided anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from suite import stats
+from suite.errors import UsageError
+from suite.gates import Finding, Verdict, word
+from suite.record import Check, Latency, Record, Status, unmeasured
+from suite.report import words
+from suite.spec import VARIANTS, Budget, Tolerance
+from suite.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One line of a table: what was obtained beside its bound, both as text."""
+
+    name: str
+    obtained: str
+    bound: str = ""
+    generated: str = ""
+    generated_bound: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One thread count."""
+
+    threads: int
+    summary: stats.Summary
+    load_ms: float
+    first_ms: float
+    inferences_per_second: float
+    cpu_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything the report says of one case."""
+
+    record: Record
+    anchor: str
+    status: Status  # failed where a gate says so, whatever the record says
+    findings: tuple[Finding, ...]
+    parity: tuple[Measure, ...]
+    timings: tuple[Timing, ...]
+    tolerance: Tolerance
+    budget: Budget
+    unmeasured: Mapping[str, str]
+    environment: str  # name of the environment, a letter
+
+    @property
+    def glyph(self) -> str:
+        """The sign of its status."""
+        return words.GLYPHS[self.status]
+
+    @property
+    def word(self) -> str:
+        """Its status as one reads it."""
+        return word(self.status)
+
+    @property
+    def p50_ms(self) -> float | None:
+        """With all cores; None where it was not measured."""
+        threads = self.record.latency.threads if self.record.latency else None
+        return next((t.summary.p50_ms for t in self.timings if t.threads == threads), None)
+
+    @property
+    def numbers(self) -> list[tuple[str, str]]:
+        """The key numbers, for a cell of the table: label, value."""
+        record = self.record
+        found = [
+            ("SQNR", words.db(record.parity.real.sqnr_db) if record.parity else ""),
+            ("top-1", words.percent(record.accuracy.top1) if record.accuracy else ""),
+            ("size", words.size(record.artifact.size_bytes) if record.artifact else ""),
+            ("p50", words.ms(self.p50_ms) if self.p50_ms is not None else ""),
+        ]
+        return [(label, value) for label, value in found if value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model, on one target, across variants; None where there is no such case."""
+
+    model: str
+    target: str
+    cells: tuple[Case | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where cases were measured: flattened to names and values."""
+
+    name: str
+    items: tuple[tuple[str, str], ...]
+    cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A whole run, arranged."""
+
+    verdict: Verdict
+    cases: tuple[Case, ...]
+    variants: tuple[str, ...]
+    rows: tuple[Row, ...]
+    failing: tuple[Case, ...]
+    general: tuple[Finding, ...]  # of the run as a whole
+    expected: tuple[tuple[Case, Check, str], ...]  # expected failures, with their reasons
+    environments: tuple[Environment, ...]
+    recorded_at: str
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether rows need their target to be told apart."""
+        return len({row.target for row in self.rows}) > 1
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        return "This release may ship" if self.verdict.passed else "This release may not ship"
+
+    @property
+    def glyph(self) -> str:
+        """The sign of the verdict."""
+        return words.GLYPHS[Status.PASSED if self.verdict.passed else Status.FAILED]
+
+    @property
+    def counts(self) -> str:
+        """Cases by status in one line, as the table shows them."""
+        total = len(self.cases)
+        by_status = ((status, sum(case.status is status for case in self.cases)) for status in Status)
+        parts = ", ".join(f"{count} {word(status)}" for status, count in by_status if count)
+        return f"{total} case{'s' if total != 1 else ''}" + (f": {parts}" if parts else "")
+
+
+def view(records: Sequence[Record], verdict: Verdict, thresholds: Thresholds) -> View:
+    """Arrange a run; `verdict` is the gate's word on these records."""
+    findings: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        findings.setdefault(finding.case_id, []).append(finding)
+    environments = _environments(records)
+    cases = tuple(
+        _case(number, record, findings.get(record.case_id, ()), thresholds, environments)
+        for number, record in enumerate(records, 1)
+    )
+    variants = _variants(records)
+    return View(
+        verdict=verdict,
+        cases=cases,
+        variants=variants,
+        rows=_rows(cases, variants),
+        failing=tuple(case for case in cases if case.findings),
+        general=tuple(findings.get("", ())),
+        expected=tuple(_expected(cases)),
+        environments=tuple(environments.values()),
+        recorded_at=max((record.recorded_at for record in records), default=""),
+    )
+
+
+def _case(
+    number: int,
+    record: Record,
+    findings: Iterable[Finding],
+    thresholds: Thresholds,
+    environments: Mapping[str, Environment],
+) -> Case:
+    found = tuple(findings)
+    try:
+        tolerance, budget = thresholds.resolve(record.model, record.variant, record.override)
+    except UsageError:  # the gate has a finding that says so
+        tolerance, budget = Tolerance(), Budget()
+    harmless = record.status in (Status.PASSED, Status.EXPECTED_FAILURE, Status.SKIPPED)
+    return Case(
+        record=record,
+        anchor=f"case-{number}",
+        status=Status.FAILED if found and harmless else record.status,
+        findings=found,
+        parity=_parity(record, tolerance),
+        timings=_timings(record),
+        tolerance=tolerance,
+        budget=budget,
+        unmeasured=unmeasured(record),
+        environment=environments[_key(record)].name if record.environment else "",
+    )
+
+
+def _variants(records: Iterable[Record]) -> tuple[str, ...]:
+    """Variants of the run in the suite's own order, unknown ones last."""
+    present = dict.fromkeys(record.variant for record in records)
+    known = [variant for variant in VARIANTS if variant in present]
+    return (*known, *(variant for variant in present if variant not in VARIANTS))
+
+
+def _rows(cases: Iterable[Case], variants: Sequence[str]) -> tuple[Row, ...]:
+    grid: dict[tuple[str, str], dict[str, Case]] = {}
+    for case in cases:
+        grid.setdefault((case.record.model, case.record.target), {})[case.record.variant] = case
+    return tuple(
+        Row(model=model, target=target, cells=tuple(cells.get(variant) for variant in variants))
+        for (model, target), cells in grid.items()
+    )
+
+
+def _expected(cases: Iterable[Case]) -> Iterable[tuple[Case, Check, str]]:
+    for case in cases:
+        for check, result in case.record.checks.items():
+            if result.status is Status.EXPECTED_FAILURE:
+                yield case, check, result.message
+
+
+def _parity(record: Record, tolerance: Tolerance) -> tuple[Measure, ...]:
+    if record.parity is None:
+        return ()
+    real, generated = record.parity.real, record.parity.generated
+    plain, at_least, at_most = words.plain, _at_least, _at_most
+    return (
+        Measure(
+            name="SQNR",
+            obtained=words.db(real.sqnr_db),
+            bound=at_least(tolerance.min_sqnr_db, " dB"),
+            generated=words.db(generated.sqnr_db),
+            generated_bound=at_least(tolerance.generated_min_sqnr_db, " dB"),
+        ),
+        Measure(
+            name="cosine, worst sample",
+            obtained=plain(real.cosine_similarity),
+            bound=at_least(tolerance.min_cosine),
+            generated=plain(generated.cosine_similarity),
+            generated_bound=at_least(tolerance.generated_min_cosine),
+        ),
+        Measure(
+            name="top-1 agreement",
+            obtained=words.percent(real.top1_agreement),
+            bound=at_least(_percent(tolerance.min_top1_agreement), " %"),
+            generated=words.percent(generated.top1_agreement),
+        ),
+        Measure(
+            name="max scaled diff",
+            obtained=plain(real.max_scaled_diff),
+            bound=at_most(tolerance.max_scaled_diff),
+            generated=plain(generated.max_scaled_diff),
+        ),
+        Measure(
+            name="max abs diff", obtained=plain(real.max_abs_diff), generated=plain(generated.max_abs_diff)
+        ),
+        Measure(name="samples", obtained=str(real.n), generated=str(generated.n)),
+    )
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _at_least(bound: float | None, unit: str = "") -> str:
+    return "" if bound is None else f"≥ {words.plain(bound)}{unit}"
+
+
+def _at_most(bound: float | None, unit: str = "") -> str:
+    return "" if bound is None else f"≤ {words.plain(bound)}{unit}"
+
+
+def _timings(record: Record) -> tuple[Timing, ...]:
+    entries = {entry.threads: entry for entry in record.scaling}
+    if record.latency is not None:
+        entries[record.latency.threads] = record.latency
+    timings = (_timing(entries[threads], record) for threads in sorted(entries))
+    return tuple(timing for timing in timings if timing is not None)
+
+
+def _timing(latency: Latency, record: Record) -> Timing | None:
+    try:
+        summary = stats.summarise(latency.samples_ns)
+    except ValueError:  # the gate has a finding that says so
+        return None
+    wall = max(latency.wall_ns, 1)
+    timing = Timing(
+        threads=latency.threads,
+        summary=summary,
+        load_ms=latency.load_ns / stats.NS_PER_MS,
+        first_ms=latency.first_ns / stats.NS_PER_MS,
+        inferences_per_second=summary.n / wall * 1e9,
+        cpu_percent=100 * latency.cpu_ns / wall,
+    )
+    if record.throughput is not None and record.throughput.threads == latency.threads:
+        timing = replace(timing, inferences_per_second=record.throughput.inferences_per_second)
+    if record.cpu is not None and record.cpu.threads == latency.threads:
+        timing = replace(timing, cpu_percent=record.cpu.percent)
+    return timing
+
+
+# --- environments -----------------------------------------------------------
+
+
+def _environments(records: Iterable[Record]) -> dict[str, Environment]:
+    """Each environment once, named by a letter."""
+    found: dict[str, Environment] = {}
+    for record in records:
+        if not record.environment:
+            continue
+        key = _key(record)
+        known = found.get(key) or Environment(
+            name=_letter(len(found)), items=tuple(_flat(record.environment)), cases=0
+        )
+        found[key] = replace(known, cases=known.cases + 1)
+    return found
+
+
+def _key(record: Record) -> str:
+    return json.dumps(record.environment, sort_keys=True, default=str)
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else f"A{index}"
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name} ")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{name}", words.NOT_MEASURED if value is None else str(value)

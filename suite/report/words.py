@@ -1,0 +1,84 @@
+"""How numbers, statuses and commands are written for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from suite.gates import Finding
+from suite.record import Check, Status
+
+# A sign and a word beside every colour: nothing is said by colour alone.
+GLYPHS: Mapping[Status, str] = {
+    Status.PASSED: "✓",
+    Status.FAILED: "✗",
+    Status.EXPECTED_FAILURE: "≈",
+    Status.UNSUPPORTED: "⊘",
+    Status.SKIPPED: "○",
+    Status.CRASHED: "‼",
+    Status.ERROR: "!",
+}
+NOT_MEASURED = "\N{EN DASH}"
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units, as shops and stores count them."""
+    if count is None:
+        return NOT_MEASURED
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(count) >= scale:
+            return f"{significant(count / scale)} {unit}"
+    return f"{count:.0f} B"
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds with three significant digits."""
+    return NOT_MEASURED if value is None else f"{significant(value)} ms"
+
+
+def db(value: float | None) -> str:
+    """Decibels with one decimal."""
+    return NOT_MEASURED if value is None else f"{value:.1f} dB"
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """A fraction as a percentage."""
+    return NOT_MEASURED if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def points(fraction: float) -> str:
+    """A difference of two fractions in percentage points, signed."""
+    return f"{100 * fraction:+.2f}"
+
+
+def significant(value: float) -> str:
+    """Three significant digits, never in powers of ten from 0.001 to a million."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 6)}f}"
+
+
+def plain(value: float | None) -> str:
+    """A bound or an error as one reads it; a dash for none."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.4g}" if abs(value) < 0.9 or abs(value) >= 10 else f"{value:.6g}"
+
+
+def test_id(check: Check, case_id: str) -> str:
+    """The id of the test that puts this question to this case."""
+    return f"tests/validate/test_{check}.py::test_{check}[{case_id}]"
+
+
+def command(finding: Finding) -> str | None:
+    """The command that shows a finding again; None where no single test does."""
+    if not finding.case_id:
+        return None
+    if finding.check is None:
+        model, variant, _ = finding.case_id.split("/", 2)
+        return f"pytest --models {model} --variants {variant}"
+    return f'pytest "{test_id(finding.check, finding.case_id)}"'
+
+
+test_id.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test

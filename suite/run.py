@@ -1,0 +1,231 @@
+"""One run of the suite: what was asked for, where results go, how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from suite import report
+from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
+from suite.environment import host
+from suite.errors import UsageError
+from suite.gates import Verdict
+from suite.matrix import Case, Request, cases
+from suite.record import Check, CheckResult, Record, Stage, Status
+from suite.recorder import now, planned
+from suite.spec import ModelSpec
+from suite.store import RESULTS, Store, new_run_dir, point_latest
+from suite.thresholds import Thresholds
+
+BENCHMARK_JSON = "benchmark.json"
+
+
+@dataclass(slots=True)
+class Run:
+    """State of this process's share of a run."""
+
+    config: Any
+    cases: list[Case]
+    thresholds: Thresholds
+    bounds: tuple[float, float] | None
+    continues: bool  # adds to a run that another process began
+    directory: Path | None = None
+    verdict: Verdict | None = None
+    broken: list[str] = field(default_factory=list)
+
+    in_progress: ClassVar[Run | None] = None
+
+    @classmethod
+    def from_config(cls, config: Any) -> Run:
+        """Read the options; UsageError for what cannot be."""
+        options = config.option
+        models = _models(options)
+        request = Request(
+            profile=options.profile,
+            models=_names(options.models),
+            variants=_names(options.variants),
+            artifacts=tuple(Path(path) for path in options.artifact),
+        )
+        made = cls(
+            config=config,
+            cases=cases(models, request),
+            thresholds=_thresholds(config.rootpath),
+            bounds=_bounds(options.input_range),
+            continues=bool(options.continue_run) or is_worker(config),
+            broken=[str(model) for model in models.values() if isinstance(model, BrokenFixture)],
+        )
+        if is_worker(config):
+            made.directory = Path(config.workerinput["pocketproof_run"])
+        elif options.continue_run:
+            made.directory = Path(options.continue_run)
+        _check_weights(options.weights)
+        cls.in_progress = made
+        return made
+
+    @property
+    def begun(self) -> bool:
+        """Whether cases were planned: a run of other tests alone leaves no results."""
+        return self.directory is not None and (self.directory / RESULTS).exists()
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes share this machine."""
+        return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+    def open(self) -> Path:
+        """The folder of this run's results, made when first asked for."""
+        if self.directory is None:
+            given = self.config.option.report_dir
+            self.directory = Path(given).absolute() if given else new_run_dir(self._reports)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / RESULTS).unlink(missing_ok=True)  # of an earlier run into the same folder
+        return self.directory
+
+    @property
+    def _reports(self) -> Path:
+        return Path(self.config.rootpath) / "reports"
+
+    @property
+    def store(self) -> Store:
+        """Where records are appended."""
+        return Store(self.open())
+
+    def plan(self, proofs: list[tuple[Case, Check]]) -> None:
+        """Record every case that is about to be examined; one worker does it for all."""
+        if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0" or (
+            self.continues and not is_worker(self.config)
+        ):
+            return
+        by_case: dict[str, tuple[Case, list[Check]]] = {}
+        for case, check in proofs:
+            by_case.setdefault(case.id, (case, []))[1].append(check)
+        for case, checks in by_case.values():
+            self.store.append(planned(case, tuple(dict.fromkeys(checks))))
+
+    def record_crash(self, case_id: str, check: str, message: str) -> None:
+        """Write the record of a test whose process died."""
+        result = CheckResult(status=Status.CRASHED, stage=Stage.RUN, message=message)
+        self.store.append(
+            Record(
+                case_id=case_id,
+                stage=Stage.RUN,
+                status=Status.CRASHED,
+                message=message,
+                checks={Check(check): result} if check in set(Check) else {},
+                environment=host(),
+                recorded_at=now(),
+            )
+        )
+
+    def run_benchmarks_alone(self) -> int:
+        """The benchmarks of a parallel run, in one process of their own, when the others are through."""
+        expression = self.config.option.markexpr
+        arguments = [
+            *self.config.invocation_params.args,
+            "-m",
+            f"({expression}) and benchmark" if expression else "benchmark",
+            "-n0",
+            "-p",
+            "no:cacheprovider",
+            f"--continue-run={self.open()}",
+        ]
+        if self.config.option.xmlpath:
+            path = Path(self.config.option.xmlpath)
+            arguments.append(f"--junitxml={path.with_name(path.stem + '.benchmark' + path.suffix)}")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        command = [sys.executable, "-m", "pytest", *map(str, arguments)]
+        status = subprocess.run(
+            command, cwd=self.config.invocation_params.dir, env=environment, check=False
+        ).returncode
+        return 0 if status == 5 else status  # 5: no benchmark was selected
+
+    def conclude(self) -> Verdict:
+        """Merge the records, write the reports, and give the gate's verdict."""
+        self.store.compact()
+        self.verdict = report.build(self.open(), self.thresholds)
+        if not self.config.option.report_dir:
+            point_latest(self._reports, self.open())
+        return self.verdict
+
+    def header(self) -> list[str]:
+        """Lines for pytest's header."""
+        models = len({case.spec.name for case in self.cases})
+        machine = host()
+        lines = [
+            f"pocketproof: {len(self.cases)} cases of {models} models, profile {self.config.option.profile}, "
+            f"weights {self.config.option.weights}",
+            f"machine: {machine['cpu']}, {machine['cores']} cores; fingerprint {machine['fingerprint']}",
+        ]
+        return lines + [f"broken fixture: {message}" for message in self.broken]
+
+    def closing_words(self) -> list[tuple[str, bool | None]]:
+        """Lines for the end of the run, each with whether it is good or bad."""
+        verdict = self.verdict
+        if verdict is None:
+            return []
+        word = "may ship" if verdict.passed else "MAY NOT SHIP"
+        counts = ", ".join(f"{count} {status}" for status, count in verdict.counts.items())
+        lines: list[tuple[str, bool | None]] = [(f"verdict: {word} ({counts})", verdict.passed)]
+        for finding in verdict.findings[:10]:
+            lines.append((f"  {finding.case_id} {finding.gate}: {finding.message.splitlines()[0]}", False))
+        if len(verdict.findings) > 10:
+            lines.append((f"  and {len(verdict.findings) - 10} more in the report", False))
+        return [*lines, (f"report: {self.open() / report.INDEX}", None)]
+
+
+def current() -> Run:
+    """The run of this process."""
+    if Run.in_progress is None:
+        raise UsageError("no run is in progress")
+    return Run.in_progress
+
+
+def is_worker(config: Any) -> bool:
+    """Whether this process is one of xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+def is_parallel(config: Any) -> bool:
+    """Whether this process hands tests to xdist's workers."""
+    return config.getoption("dist", "no") != "no" and not is_worker(config)
+
+
+def _models(options: Any) -> dict[str, ModelSpec | BrokenFixture]:
+    if options.model_file:
+        if options.models:
+            raise UsageError("--model-file and --models name the model twice: give one of them")
+        spec = from_model_file(Path(options.model_file))
+        return {spec.name: spec}
+    return discover(Path(options.fixtures_dir) if options.fixtures_dir else BUNDLED)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _bounds(text: str | None) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--input-range {text!r} is not understood: give two numbers, such as 0,1 or -1,1"
+        ) from None
+    if not low < high:
+        raise UsageError(f"--input-range {text!r} is empty: the first number is the smaller one")
+    return low, high
+
+
+def _check_weights(weights: str) -> None:
+    if weights not in ("offline", "imagenet") and not weights.startswith("imagenet:"):
+        raise UsageError(f"--weights {weights!r} is not understood: give offline, imagenet or imagenet:DIR")
+
+
+def _thresholds(root: Path) -> Thresholds:
+    pyproject = root / "pyproject.toml"
+    return Thresholds.load(pyproject if pyproject.exists() else None)

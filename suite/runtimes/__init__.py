@@ -1,0 +1,145 @@
+"""Runtimes behind one protocol, each in a worker process of its own, started on demand and reused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UsageError
+from suite.record import Stage
+from suite.runtimes.base import Feed, MemoryUse, Session, TensorInfo, Timing, TimingPolicy
+from suite.runtimes.worker import Worker
+from suite.spec import Array
+
+__all__ = ["ENGINES", "Engine", "Pool", "Session", "open_session", "versions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A runtime on this machine: who opens a session, in which kind of worker, from which package."""
+
+    factory: str  # "module:function", called as function(path, threads, *arguments)
+    worker: str  # engines that share a worker share its process
+    package: str
+    arguments: tuple[str, ...] = ()
+
+
+ENGINES: Mapping[str, Engine] = {
+    **{
+        f"litert-{kernels}": Engine(
+            "suite.runtimes.litert:open_session", "LiteRT", "ai-edge-litert", (kernels,)
+        )
+        for kernels in ("xnnpack", "builtin", "reference")
+    },
+    "tflite-runtime": Engine(
+        "suite.runtimes.tflite_runtime:open_session", "tflite-runtime", "tflite-runtime"
+    ),
+    "tf-lite": Engine("suite.runtimes.tf_lite:open_session", "tf.lite", "tensorflow"),
+}
+
+LOAD_SECONDS = 180.0  # TensorFlow's own import is among it
+RUN_SECONDS = 900.0
+_PACKAGE_ALIASES = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
+
+
+class Pool:
+    """The workers of this process, one of a kind. Close it to end them."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+
+    def worker(self, kind: str, opens: str = "") -> Worker:
+        """The living worker of this kind; a dead one is replaced.
+
+        A new one first opens what `opens` names, "module:factory".
+        """
+        worker = self._workers.get(kind)
+        if worker is None or not worker.alive():
+            if worker is not None:
+                worker.close()
+            worker = self._workers[kind] = Worker(kind)
+            if opens:
+                worker.call("open", opens, stage=Stage.LOAD, timeout=LOAD_SECONDS)
+        return worker
+
+    def close(self) -> None:
+        """End every worker."""
+        while self._workers:
+            self._workers.popitem()[1].close()
+
+
+class RemoteSession:
+    """A session in a worker, as the Session protocol has it."""
+
+    def __init__(self, worker: Worker, engine: str, path: Path, threads: int) -> None:
+        self._worker = worker
+        spec = ENGINES[engine]
+        worker.call(
+            "open", spec.factory, path, threads, *spec.arguments, stage=Stage.LOAD, timeout=LOAD_SECONDS
+        )
+        self.inputs: tuple[TensorInfo, ...] = self._call(".inputs")
+        self.outputs: tuple[TensorInfo, ...] = self._call(".outputs")
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """One inference on arrays of the declared shapes and dtypes."""
+        answer: dict[str, Array] = self._call(".run", dict(feed))
+        return answer
+
+    def run_many(self, feed: Feed) -> dict[str, Array]:
+        """(n, ...) reals to (n, ...) reals."""
+        answer: dict[str, Array] = self._call(".run_many", dict(feed))
+        return answer
+
+    def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
+        """Time back-to-back inferences, in the worker."""
+        timing: Timing = self._call(".time", dict(feed), policy)
+        return timing
+
+    def memory(self, feed: Feed, runs: int) -> MemoryUse:
+        """Memory of the worker after `runs` inferences."""
+        use: MemoryUse = self._call(".memory", dict(feed), runs)
+        return use
+
+    def close(self) -> None:
+        """Free the artifact; the worker stays for the next one."""
+        if self._worker.alive():
+            self._call(".close")
+
+    def _call(self, function: str, *args: Any) -> Any:
+        return self._worker.call(function, *args, stage=Stage.RUN, timeout=RUN_SECONDS)
+
+
+@contextmanager
+def open_session(
+    engine: str, path: Path, *, threads: int, worker: Worker | None = None
+) -> Iterator[RemoteSession]:
+    """Open an artifact on an engine, in `worker` or in one of its own that ends with the session."""
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}: known are {', '.join(ENGINES)}")
+    if worker is None:
+        with Worker(ENGINES[engine].worker) as own:
+            yield RemoteSession(own, engine, path, threads)
+        return
+    session = RemoteSession(worker, engine, path, threads)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of installed packages, without importing them; "absent" where there is none."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    for name in _PACKAGE_ALIASES.get(package, (package,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "absent"

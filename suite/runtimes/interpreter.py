@@ -1,0 +1,168 @@
+"""The TensorFlow Lite interpreter API, shared by the three packages that ship it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.errors import CaseError, Unsupported
+from suite.record import Stage
+from suite.runtimes import loop
+from suite.runtimes.base import (
+    Feed,
+    MemoryUse,
+    TensorInfo,
+    Timing,
+    TimingPolicy,
+    dequantise,
+    load_feed,
+    match,
+    quantise,
+)
+from suite.spec import Array
+
+# What an interpreter says of an artifact that is sound but newer than itself.
+_NOT_SUPPORTED = (
+    "Didn't find op for builtin opcode",
+    "Op builtin_code out of range",
+    "Unsupported data type",
+    "Encountered unresolved custom op",
+    "Select TensorFlow op(s)",
+)
+
+
+class InterpreterSession:
+    """One artifact in one interpreter.
+
+    `make(path, threads)` builds the package's Interpreter. `warnings` of the
+    native side go to the worker's log.
+    """
+
+    def __init__(self, make: Callable[..., Any], path: Path, threads: int) -> None:
+        self.threads = threads
+        baseline = loop.resident_bytes()
+        start = time.perf_counter_ns()
+        try:
+            self._interpreter = make(model_path=str(path), num_threads=threads)
+            self._fix_batch()
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _load_error(error, path) from None
+        self._load_ns = time.perf_counter_ns() - start
+        self._baseline = baseline
+        self._loaded = loop.resident_bytes()
+        self._input_details = self._interpreter.get_input_details()
+        self._output_details = self._interpreter.get_output_details()
+        self.inputs = tuple(_info(detail) for detail in self._input_details)
+        self.outputs = tuple(_info(detail) for detail in self._output_details)
+
+    def _fix_batch(self) -> None:
+        """Give a free batch axis the size one; converters leave it free unless told."""
+        for detail in self._interpreter.get_input_details():
+            signature = [int(size) for size in detail.get("shape_signature", detail["shape"])]
+            if -1 in signature:
+                self._interpreter.resize_tensor_input(
+                    detail["index"], [1 if size < 0 else size for size in signature]
+                )
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """One inference on arrays of exactly the declared shapes and dtypes."""
+        self._set(match(load_feed(feed), self.inputs))
+        self._invoke()
+        return {
+            info.name: self._interpreter.get_tensor(detail["index"])
+            for info, detail in zip(self.outputs, self._output_details, strict=True)
+        }
+
+    def run_many(self, feed: Feed) -> dict[str, Array]:
+        """(n, ...) reals to (n, ...) reals, one inference a sample."""
+        arrays = match(load_feed(feed), self.inputs)
+        count = len(next(iter(arrays.values())))
+        answers = [self._run_one({name: array[i] for name, array in arrays.items()}) for i in range(count)]
+        return {
+            info.name: np.stack([dequantise(answer[info.name], info) for answer in answers])
+            for info in self.outputs
+        }
+
+    def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
+        """Time `invoke` alone: the tensors are set before, the answers fetched never."""
+        arrays = match(load_feed(feed), self.inputs)
+        self._set({info.name: self._batched(arrays[info.name][0], info) for info in self.inputs})
+        return loop.timed(self._interpreter.invoke, policy, threads=self.threads, load_ns=self._load_ns)
+
+    def memory(self, feed: Feed, runs: int) -> MemoryUse:
+        """Memory of this process after some inferences; meant for a process that did nothing else."""
+        arrays = match(load_feed(feed), self.inputs)
+        for _ in range(runs):
+            self._run_one({name: array[0] for name, array in arrays.items()})
+        return MemoryUse(
+            baseline_bytes=self._baseline,
+            loaded_bytes=self._loaded,
+            peak_bytes=loop.peak_bytes(),
+            unique_bytes=loop.unique_bytes(),
+        )
+
+    def close(self) -> None:
+        """Free the interpreter."""
+        self._interpreter = None
+
+    def _run_one(self, sample: Mapping[str, Array]) -> dict[str, Array]:
+        answer = self.run({info.name: self._batched(sample[info.name], info) for info in self.inputs})
+        # The artifact's own batch axis of one goes; what it lacks stays as it is.
+        return {
+            name: value[0] if value.ndim and value.shape[0] == 1 else value for name, value in answer.items()
+        }
+
+    def _batched(self, sample: Array, info: TensorInfo) -> Array:
+        return quantise(sample[np.newaxis], info)
+
+    def _set(self, arrays: Mapping[str, Array]) -> None:
+        for info, detail in zip(self.inputs, self._input_details, strict=True):
+            try:
+                self._interpreter.set_tensor(detail["index"], arrays[info.name])
+            except ValueError as error:
+                raise CaseError(
+                    f"the artifact's input {info.name} takes {info.dtype} {info.shape}, "
+                    f"found {arrays[info.name].dtype} {arrays[info.name].shape}: {_first_line(error)}",
+                    stage=Stage.RUN,
+                ) from None
+
+    def _invoke(self) -> None:
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise CaseError(
+                f"the runtime failed while it ran: {_first_line(error)}", stage=Stage.RUN
+            ) from None
+
+
+def _info(detail: Mapping[str, Any]) -> TensorInfo:
+    scale, zero_point = detail["quantization"]
+    return TensorInfo(
+        name=detail["name"],
+        shape=tuple(int(size) for size in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale),
+        zero_point=int(zero_point),
+    )
+
+
+def _load_error(error: Exception, path: Path) -> CaseError:
+    reason = _first_line(error)
+    if any(phrase in str(error) for phrase in _NOT_SUPPORTED):
+        return Unsupported(
+            f"this runtime cannot run the artifact: {reason}. Ship a newer runtime, or convert for this one.",
+            stage=Stage.LOAD,
+        )
+    return CaseError(
+        f"cannot load {path.name}: {reason}. It is damaged, or no TFLite model: convert it again.",
+        stage=Stage.LOAD,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

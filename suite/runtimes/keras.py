@@ -1,0 +1,428 @@
+"""The original model, in the process that holds TensorFlow: built, hashed, run, exported, converted.
+
+Everything here runs in a worker; the rest of the suite sees `Card`s, arrays
+and files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import hashlib
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from suite.cache import default_cache, sha256_file, sha256_tree
+from suite.card import Card, ModelRef
+from suite.convert import tflite
+from suite.discovery import load_fixture
+from suite.errors import CaseError
+from suite.record import Stage
+from suite.runtimes.base import Feed, TensorInfo, load_feed, match
+from suite.spec import Array, ImageInput
+
+_BATCH = 32  # samples a step, where the model takes any number
+
+
+class Original(Protocol):
+    """A model that can be a reference."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    parameters: int
+    rescales: bool
+
+    def content(self) -> str:
+        """Hash of architecture and weights."""
+        ...
+
+    def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """(n, ...) samples by input name to (n, ...) answers by output name."""
+        ...
+
+    def signature(self) -> Any:
+        """A tf.function of keyword tensors at batch one, answering a dict."""
+        ...
+
+
+class Workshop:
+    """Holds the last model that was asked for; the next one replaces it."""
+
+    def __init__(self) -> None:
+        self._ref: ModelRef | None = None
+        self._original: Original | None = None
+        self._export: tempfile.TemporaryDirectory[str] | None = None
+        self._dependencies: tuple[tuple[str, str], ...] = ()
+
+    def card(self, ref: ModelRef) -> Card:
+        """Build the model and say what it is."""
+        original = self._open(ref)
+        return Card(
+            content=original.content(),
+            inputs=original.inputs,
+            outputs=original.outputs,
+            parameters=original.parameters,
+            rescales=original.rescales,
+            dependencies=self._dependencies,
+        )
+
+    def run_many(self, ref: ModelRef, feed: Feed) -> dict[str, Array]:
+        """The model's answers, by output name."""
+        original = self._open(ref)
+        return original.predict(match(load_feed(feed), original.inputs))
+
+    def convert(self, ref: ModelRef, variant: str, calibration: Feed | None, destination: Path) -> float:
+        """Write the artifact; answers the seconds that the converter took."""
+        folder = self._exported(ref)
+        samples = match(load_feed(calibration), self._open(ref).inputs) if calibration else None
+        return tflite.convert(folder, variant, samples, destination)
+
+    def _open(self, ref: ModelRef) -> Original:
+        if self._original is None or self._ref != ref:
+            self._forget()
+            with _reads_of_build() as reads:
+                self._original = _open_saved(ref.path) if ref.saved else _build(ref)
+            self._ref = ref
+            self._dependencies = tuple(
+                sorted((str(path), sha256_file(path)) for path in reads if path.is_file())
+            )
+        return self._original
+
+    def _exported(self, ref: ModelRef) -> Path:
+        """One frozen SavedModel, from which every variant is converted.
+
+        Freezing the weights into the graph first makes the converter several
+        times faster than handing it a Keras model, and gives a stable
+        signature at batch one.
+        """
+        original = self._open(ref)
+        if self._export is None:
+            self._export = tempfile.TemporaryDirectory(prefix="pocketproof-export-")
+            try:
+                tflite.export(original.signature(), Path(self._export.name))
+            except BaseException:
+                self._export.cleanup()
+                self._export = None
+                raise
+        return Path(self._export.name)
+
+    def _forget(self) -> None:
+        self._original = self._ref = None
+        if self._export is not None:
+            self._export.cleanup()
+            self._export = None
+        if "keras" in sys.modules:
+            import keras
+
+            keras.backend.clear_session()  # names in the next model start anew: its hash is stable
+        gc.collect()
+
+
+def _build(ref: ModelRef) -> Original:
+    spec = load_fixture(ref.path)
+    if spec.file is not None:
+        return _open_saved(spec.file)
+    if spec.build is None:
+        raise CaseError(
+            f"fixture {ref.path.name} has neither build nor file: give one of them", stage=Stage.BUILD
+        )
+    try:
+        model = spec.build(ref.weights)
+    except CaseError:
+        raise
+    except Exception as error:
+        raise CaseError(
+            f"building {ref.name} raised {type(error).__name__}: {_brief(error)}. "
+            f"See build() in {ref.path.name}",
+            stage=Stage.BUILD,
+        ) from error
+    return KerasOriginal(model, spec.input if isinstance(spec.input, ImageInput) else None)
+
+
+def _open_saved(path: Path) -> Original:
+    if path.is_dir():
+        return SavedOriginal(path)
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise CaseError(
+            f"cannot load {path.name}: {_brief(error)}. "
+            "It is damaged, of another Keras, or has layers of your own: for those write a fixture that builds it",
+            stage=Stage.BUILD,
+        ) from error
+    return KerasOriginal(model, None, file=path)
+
+
+class KerasOriginal:
+    """A keras.Model."""
+
+    def __init__(self, model: Any, image: ImageInput | None, file: Path | None = None) -> None:
+        self._model, self._file = model, file
+        _check_weights(model)
+        names = _input_names(model, image)
+        self.inputs = tuple(
+            TensorInfo(name=name, shape=_shape(name, tensor.shape, image), dtype=str(tensor.dtype))
+            for name, tensor in zip(names, model.inputs, strict=True)
+        )
+        outputs = (
+            ["output"] if len(model.outputs) == 1 else [_identifier(name) for name in model.output_names]
+        )
+        self.outputs = tuple(
+            TensorInfo(
+                name=name,
+                shape=tuple(-1 if s is None else int(s) for s in tensor.shape),
+                dtype=str(tensor.dtype),
+            )
+            for name, tensor in zip(outputs, model.outputs, strict=True)
+        )
+        self.parameters = int(model.count_params())
+        self.rescales = any(
+            type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers[:3]
+        )
+
+    def content(self) -> str:
+        """Hash of the file, or of the configuration and every weight."""
+        if self._file is not None:
+            return sha256_tree(self._file)
+        hasher = hashlib.sha256(self._model.to_json().encode())
+        for weight in self._model.weights:
+            hasher.update(f"{weight.shape}{weight.dtype}".encode())
+            hasher.update(np.ascontiguousarray(weight.numpy()).tobytes())
+        return hasher.hexdigest()
+
+    def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers in batches, in inference mode."""
+        ordered = [arrays[info.name] for info in self.inputs]
+        parts = [
+            self._step([np.ascontiguousarray(array[start : start + _BATCH]) for array in ordered])
+            for start in range(0, len(ordered[0]), _BATCH)
+        ]
+        return {info.name: np.concatenate([part[i] for part in parts]) for i, info in enumerate(self.outputs)}
+
+    @functools.cached_property
+    def _step(self) -> Any:
+        import tensorflow as tf
+
+        signature = [
+            tf.TensorSpec((None, *info.shape[1:]), info.dtype, name=info.name) for info in self.inputs
+        ]
+
+        @tf.function(input_signature=[signature])
+        def step(tensors: Any) -> Any:
+            return _flat(self._call(tensors))
+
+        return lambda arrays: [tensor.numpy() for tensor in step([tf.constant(array) for array in arrays])]
+
+    def _call(self, tensors: Any) -> Any:
+        return self._model(tensors if len(tensors) > 1 else tensors[0], training=False)
+
+    def signature(self) -> Any:
+        """The model at batch one, keyword tensors to a dict."""
+        import tensorflow as tf
+
+        specs = [tf.TensorSpec((1, *info.shape[1:]), info.dtype, name=info.name) for info in self.inputs]
+
+        def serve(*tensors: Any) -> Any:
+            answers = _flat(self._call(list(tensors)))
+            return {info.name: answer for info, answer in zip(self.outputs, answers, strict=True)}
+
+        return tf.function(serve, input_signature=specs)
+
+
+class SavedOriginal:
+    """A TensorFlow SavedModel folder, by its serving signature."""
+
+    def __init__(self, path: Path) -> None:
+        import tensorflow as tf
+
+        self._path = path
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+        except Exception as error:
+            raise CaseError(
+                f"cannot load the SavedModel {path.name}: {_brief(error)}. Export it again", stage=Stage.BUILD
+            ) from error
+        signatures = self._loaded.signatures
+        name = "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
+        if name is None:
+            raise CaseError(
+                f"the SavedModel {path.name} has no signature: export it with model.export(folder)",
+                stage=Stage.BUILD,
+            )
+        self._function = signatures[name]
+        self.inputs = tuple(
+            TensorInfo(name=key, shape=_shape(key, tensor.shape, None), dtype=tensor.dtype.name)
+            for key, tensor in self._function.structured_input_signature[1].items()
+        )
+        self.outputs = tuple(
+            TensorInfo(
+                name=key,
+                shape=tuple(-1 if s is None else int(s) for s in tensor.shape),
+                dtype=tensor.dtype.name,
+            )
+            for key, tensor in self._function.structured_outputs.items()
+        )
+        self._any_batch = all(
+            tensor.shape[0] is None for tensor in self._function.structured_input_signature[1].values()
+        )
+        variables = {id(variable): variable for variable in self._function.variables}
+        self.parameters = sum(int(np.prod(variable.shape)) for variable in variables.values())
+        self.rescales = False
+        for variable in variables.values():
+            _check_finite(variable.name, variable.numpy())
+
+    def content(self) -> str:
+        """Hash of the folder's files."""
+        return sha256_tree(self._path)
+
+    def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers in batches, or one by one where the signature's batch is fixed."""
+        import tensorflow as tf
+
+        count, step = len(next(iter(arrays.values()))), _BATCH if self._any_batch else 1
+        parts = [
+            self._function(
+                **{name: tf.constant(array[start : start + step]) for name, array in arrays.items()}
+            )
+            for start in range(0, count, step)
+        ]
+        return {
+            info.name: np.concatenate([part[info.name].numpy() for part in parts]) for info in self.outputs
+        }
+
+    def signature(self) -> Any:
+        """The signature at batch one."""
+        import tensorflow as tf
+
+        names = [info.name for info in self.inputs]
+        specs = [tf.TensorSpec((1, *info.shape[1:]), info.dtype, name=info.name) for info in self.inputs]
+
+        def serve(*tensors: Any) -> Any:
+            return dict(self._function(**dict(zip(names, tensors, strict=True))))
+
+        return tf.function(serve, input_signature=specs)
+
+
+def _flat(answers: Any) -> list[Any]:
+    import tensorflow as tf
+
+    return list(tf.nest.flatten(answers))
+
+
+def _check_weights(model: Any) -> None:
+    for weight in model.weights:
+        _check_finite(weight.path, weight.numpy())
+
+
+def _check_finite(name: str, values: Array) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise CaseError(
+            f"the weight {name} holds {bad} of {values.size} values that are NaN or infinite: "
+            "no format can be held to such a model. Load another checkpoint",
+            stage=Stage.BUILD,
+        )
+
+
+def _shape(name: str, shape: Any, image: ImageInput | None) -> tuple[int, ...]:
+    """The input's shape at any batch; a free size is the image contract's, or an error."""
+    sizes = [None if size is None else int(size) for size in shape[1:]]
+    if image is not None:
+        if len(sizes) != 3 or any(
+            size not in (None, want) for size, want in zip(sizes, image.shape, strict=True)
+        ):
+            raise CaseError(
+                f"the model's input {name} takes {tuple(sizes)}, "
+                f"the fixture's ImageInput says {image.shape}: make them agree",
+                stage=Stage.BUILD,
+            )
+        return (-1, *image.shape)
+    if None in sizes:
+        raise CaseError(
+            f"the model's input {name} leaves a size free: {tuple(sizes)}. Phones need it fixed: "
+            "write a fixture with an ImageInput, or save the model with a fixed input shape",
+            stage=Stage.BUILD,
+        )
+    return (-1, *(size for size in sizes if size is not None))
+
+
+def _input_names(model: Any, image: ImageInput | None) -> list[str]:
+    """Names that stay: Keras' own are counters."""
+    if len(model.inputs) == 1:
+        return ["image" if image is not None else "input"]
+    return [_identifier(tensor.name) for tensor in model.inputs]
+
+
+def _identifier(name: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in name)
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+# --- what a build reads ---------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _reads_of_build() -> Iterator[set[Path]]:
+    """Collect the files that a model depends on: Python modules of the user's, and data files it opened.
+
+    Installed packages are left out, their versions stand in the cache key.
+    HDF5 opens its files outside Python's sight, so its opener is watched too.
+    """
+    reads: set[Path] = set()
+    watching = True
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if watching and event == "open" and isinstance(args[0], str) and args[1] in ("r", "rb", None):
+            reads.add(Path(args[0]))
+
+    sys.addaudithook(hook)
+    import h5py
+
+    opened = h5py.File.__init__
+
+    def watched(self: Any, name: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(name, (str, Path)):
+            reads.add(Path(name))
+        opened(self, name, *args, **kwargs)
+
+    h5py.File.__init__ = watched
+    try:
+        yield reads
+    finally:
+        watching = False
+        h5py.File.__init__ = opened
+        reads |= {
+            Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))
+        }
+        kept = {path.resolve() for path in reads if _of_the_user(path)}
+        reads.clear()
+        reads |= kept
+
+
+def _of_the_user(path: Path) -> bool:
+    """Whether a file belongs neither to Python, its packages, this suite, nor the system."""
+    resolved = path.resolve()
+    foreign = (
+        *(
+            Path(sysconfig.get_path(name)).resolve()
+            for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        ),
+        Path(sys.base_prefix).resolve(),
+        Path(__file__).resolve().parents[1],
+        *(Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/usr/lib", "/usr/share")),
+        default_cache().root.resolve(),  # what stands there was derived from the other reads
+    )
+    return resolved.suffix != ".pyc" and not any(resolved.is_relative_to(folder) for folder in foreign)

@@ -1,0 +1,97 @@
+"""The timed loop, the same for every runtime of this machine, and the memory of its process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from suite.runtimes.base import Timing, TimingPolicy
+
+
+def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, load_ns: int) -> Timing:
+    """Time `invoke()` back to back until the policy is met; nothing else happens between two samples."""
+    first_ns = _sample(invoke)
+    warmup_ns = _repeat(invoke, policy.warmup_min_runs, policy.warmup_min_seconds, policy.max_seconds)
+    gc.collect()
+    gc.disable()  # a collection inside a sample would be counted as the model's
+    try:
+        cpu_start, wall_start = _cpu_ns(), time.perf_counter_ns()
+        samples_ns = _repeat(invoke, policy.min_runs, policy.min_seconds, policy.max_seconds)
+        cpu_ns, wall_ns = _cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
+    finally:
+        gc.enable()
+    return Timing(
+        threads=threads,
+        samples_ns=tuple(samples_ns),
+        load_ns=load_ns,
+        first_ns=first_ns,
+        warmup_ns=tuple(warmup_ns),
+        cpu_ns=cpu_ns,
+        wall_ns=wall_ns,
+    )
+
+
+def _sample(invoke: Callable[[], object]) -> int:
+    start = time.perf_counter_ns()
+    invoke()
+    return time.perf_counter_ns() - start
+
+
+def _repeat(invoke: Callable[[], object], runs: int, seconds: float, cap_seconds: float) -> list[int]:
+    """Sample until both `runs` and `seconds` are reached, or the cap."""
+    clock = time.perf_counter_ns
+    start = clock()
+    enough, cap = start + int(seconds * 1e9), start + int(cap_seconds * 1e9)
+    samples: list[int] = []
+    end = start
+    while (len(samples) < runs or end < enough) and end < cap:
+        begin = clock()
+        invoke()
+        end = clock()
+        samples.append(end - begin)
+    return samples
+
+
+def _cpu_ns() -> int:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return int((usage.ru_utime + usage.ru_stime) * 1e9)
+
+
+def resident_bytes() -> int:
+    """Resident set of this process."""
+    return _proc_status("VmRSS") or peak_bytes()
+
+
+def peak_bytes() -> int:
+    """High-water mark of this process's resident set.
+
+    From /proc where there is one: getrusage's figure outlives exec and would
+    show the parent's peak.
+    """
+    if (peak := _proc_status("VmHWM")) is not None:
+        return peak
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
+
+
+def unique_bytes() -> int | None:
+    """Unique set size of this process: what would be freed if it ended."""
+    import psutil  # imported here: it would count as the model's memory if it came earlier
+
+    try:
+        return int(psutil.Process().memory_full_info().uss)
+    except (psutil.Error, AttributeError):
+        return None
+
+
+def _proc_status(field: str) -> int | None:
+    """A field of /proc/self/status in bytes; None off Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None)

@@ -1,0 +1,220 @@
+"""A runtime in a process of its own: a native crash or a hang costs one case, not the run.
+
+The parent calls functions by name and gets their answer or their error. The
+worker is started by `python -m suite.runtimes.worker`, holds what it opened
+between calls, and dies with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from suite.errors import CaseError, PocketproofError, WorkerCrashed
+from suite.record import Stage
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LOG_LINES = 6  # of the dead worker's output that its error shows
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_DEPRECATION_WARNINGS": "0",
+    "GLOG_minloglevel": "3",
+    "PYTHONFAULTHANDLER": "1",
+    "KERAS_BACKEND": "tensorflow",
+    "CUDA_VISIBLE_DEVICES": "-1",
+}
+
+
+class Worker:
+    """A child process that runs functions of this package on request. Not for several threads at once."""
+
+    def __init__(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "suite.runtimes.worker", str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={
+                **os.environ,
+                **_QUIET,
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                **(environment or {}),
+            },
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._finalizer = weakref.finalize(self, _kill, self._process)
+
+    @property
+    def pid(self) -> int:
+        """Of the child process."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    def call(self, function: str, *args: Any, stage: Stage, timeout: float) -> Any:
+        """Call `package.module:function` or, on what `open` left, `.method`, over there.
+
+        Raises what it raised where that is a PocketproofError; WorkerCrashed
+        when the process died or did not answer within `timeout` seconds.
+        """
+        self._log.seek(0, os.SEEK_END)
+        try:
+            self._connection.send((function, args))
+            if not self._connection.poll(timeout):
+                words = self._last_words()
+                self.close()
+                raise WorkerCrashed(
+                    f"{self.name} did not answer within {timeout:.0f} s and was ended. {words}"
+                    "Run it alone to see whether it hangs or is only slow.",
+                    stage=stage,
+                )
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError, BrokenPipeError):
+            raise WorkerCrashed(self._obituary(), stage=stage) from None
+        return _unwrap(answer, stage)
+
+    def close(self) -> None:
+        """End the child; a second call does nothing."""
+        self._connection.close()
+        self._finalizer()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _obituary(self) -> str:
+        """How the child ended; closes it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            ending = f"was ended by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                ending += " (out of memory, perhaps)"
+        else:
+            ending = f"ended with exit status {code}"
+        words = self._last_words()
+        self.close()
+        return f"{self.name} {ending}. {words}The artifact or the runtime is at fault; the other cases go on."
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()
+        told = [line.strip() for line in lines if line.strip() and not _NOISE.match(line)]
+        return f"Its last words: {' | '.join(told[-_LOG_LINES:])[-600:]} . " if told else ""
+
+
+# Lines that say nothing of why a worker died.
+_NOISE = re.compile(r"^(INFO|WARNING|I0000|W0000|\s+File \"|Extension modules|Thread 0x|Current thread)")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def _unwrap(answer: tuple[str, Any], stage: Stage) -> Any:
+    kind, value = answer
+    if kind == "ok":
+        return value
+    if isinstance(value, PocketproofError):
+        raise value
+    name, message, trace = value
+    raise CaseError(f"{name}: {message}\n{trace}", stage=stage)
+
+
+# --- the child's side ---------------------------------------------------------
+
+
+def _serve(connection: Connection) -> None:
+    """Answer calls until the parent goes."""
+    held: dict[str, Any] = {}
+    while True:
+        try:
+            function, args = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        try:
+            reply: tuple[str, Any] = ("ok", _dispatch(held, function, args))
+        except PocketproofError as error:
+            reply = ("error", error)
+        except Exception as error:
+            reply = ("raised", (type(error).__name__, str(error), _short_trace(error)))
+        connection.send(reply)
+
+
+def _dispatch(held: dict[str, Any], function: str, args: tuple[Any, ...]) -> Any:
+    """`open` keeps what a factory returns; `.name` calls or reads an attribute of it."""
+    if function == "open":
+        factory, *rest = args
+        held.pop("session", None)
+        held["session"] = _resolve(factory)(*rest)
+        return None
+    if function.startswith("."):
+        attribute = getattr(held["session"], function[1:])
+        return attribute(*args) if callable(attribute) else attribute
+    return _resolve(function)(*args)
+
+
+def _resolve(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _short_trace(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return "\n".join(f"  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Also when this process is inside a native call that never returns."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _die_with_parent(int(sys.argv[2]))
+    _serve(Connection(int(sys.argv[1])))

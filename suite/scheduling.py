@@ -1,0 +1,24 @@
+"""How tests are shared out among xdist's workers: a model's tests stay together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from xdist.scheduler import LoadScopeScheduling
+
+
+class ByModel(LoadScopeScheduling):  # type: ignore[misc]
+    """One scope a model, so that each model is built and converted in one process.
+
+    xdist's own `--dist loadgroup` would do, but some versions of pytest ignore it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = re.search(r"\[([^/\]]+)/", nodeid)
+        return found[1] if found else str(super()._split_scope(nodeid))
+
+
+def by_model(config: Any, log: Any) -> ByModel | None:
+    """The scheduler for `-n`; None leaves the choice to a user who named a `--dist`."""
+    return ByModel(config, log) if config.getvalue("dist") == "load" else None

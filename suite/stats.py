@@ -1,0 +1,98 @@
+"""Samples to numbers: percentiles and spread of latencies, intervals of accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, sqrt
+from statistics import NormalDist
+
+P99_MINIMUM = 1000  # fewer samples leave fewer than ten above the 99th percentile
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a set of latency samples says; all but `n` in milliseconds."""
+
+    n: int
+    min_ms: float
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float | None  # None below P99_MINIMUM samples
+    mad_ms: float  # median absolute deviation from the median, not scaled
+
+
+def summarise(samples_ns: Sequence[int]) -> Summary:
+    """Derive percentiles and spread from raw samples in nanoseconds.
+
+    Raises ValueError when there is no sample, or one that took no time.
+    """
+    ordered = _checked(samples_ns)
+    p50 = _percentile(ordered, 0.50)
+    return Summary(
+        n=len(ordered),
+        min_ms=ordered[0] / NS_PER_MS,
+        mean_ms=sum(ordered) / len(ordered) / NS_PER_MS,
+        p50_ms=p50 / NS_PER_MS,
+        p90_ms=_percentile(ordered, 0.90) / NS_PER_MS,
+        p95_ms=_percentile(ordered, 0.95) / NS_PER_MS,
+        p99_ms=_percentile(ordered, 0.99) / NS_PER_MS if len(ordered) >= P99_MINIMUM else None,
+        mad_ms=_percentile(sorted(abs(sample - p50) for sample in ordered), 0.5) / NS_PER_MS,
+    )
+
+
+def p50_ms(samples_ns: Sequence[int]) -> float:
+    """Median of raw samples in milliseconds; ValueError as `summarise`."""
+    return _percentile(_checked(samples_ns), 0.5) / NS_PER_MS
+
+
+def _checked(samples_ns: Sequence[int]) -> list[int]:
+    if not samples_ns:
+        raise ValueError("no latency sample")
+    ordered = sorted(samples_ns)
+    if not ordered[0] > 0:
+        raise ValueError(f"a latency sample of {ordered[0]} ns: the clock or the loop is broken")
+    return ordered
+
+
+def _percentile(ordered: Sequence[float], fraction: float) -> float:
+    """Linear interpolation between closest ranks, as NumPy's default."""
+    rank = fraction * (len(ordered) - 1)
+    below = floor(rank)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion, as fractions.
+
+    Raises ValueError when `n` is not positive or `successes` is outside 0..n.
+    """
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # slow to import
+
+    interval = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def paired_drop_interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the drop (b - c) / n between two answers to the same `n` samples.
+
+    `b` counts the samples that only the reference gets right, `c` those that
+    only the actual gets right. Agresti and Min's adjusted Wald interval: half
+    an observation is added to each of the four cells (A. Agresti, Y. Min,
+    "Simple improved confidence intervals for comparing matched proportions",
+    Statistics in Medicine 24, 2005, 729-740).
+
+    Raises ValueError when the counts do not fit each other.
+    """
+    if n <= 0 or b < 0 or c < 0 or b + c > n:
+        raise ValueError(f"counts do not fit: b={b}, c={c}, n={n}")
+    total = n + 2
+    only_reference, only_actual = b + 0.5, c + 0.5
+    drop = (only_reference - only_actual) / total
+    variance = only_reference + only_actual - (only_reference - only_actual) ** 2 / total
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * sqrt(variance) / total
+    return max(drop - half, -1.0), min(drop + half, 1.0)

@@ -1,0 +1,248 @@
+"""What is allowed: the bounds of each variant, where they come from, and who may move them.
+
+From weakest to strongest: the defaults here, `[tool.pocketproof.thresholds.VARIANT]`
+of a pyproject.toml, what the model's fixture states, and
+`[tool.pocketproof.models.MODEL.VARIANT]`. Whoever moves the bound of one model
+gives a `reason`, which the report shows beside it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UsageError
+from suite.spec import Budget, Tolerance
+
+Bound = float | int | None
+
+UNBOUNDED = "unbounded"  # how a file says None, which TOML lacks
+_WORDS = ("source", "reason")
+TOLERANCE_BOUNDS = tuple(item.name for item in fields(Tolerance) if item.name not in _WORDS)
+BUDGET_BOUNDS = tuple(item.name for item in fields(Budget) if item.name not in _WORDS)
+BOUNDS = (*TOLERANCE_BOUNDS, *BUDGET_BOUNDS)
+
+# What a bound can be at all; outside of it someone meant another unit (98 for 0.98).
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "min_cosine": (-1.0, 1.0),
+    "generated_min_cosine": (-1.0, 1.0),
+    "min_top1_agreement": (0.0, 1.0),
+    "min_sqnr_db": (-math.inf, math.inf),
+    "generated_min_sqnr_db": (-math.inf, math.inf),
+    "max_accuracy_drop": (-1.0, 1.0),
+}
+
+_FLOAT32 = Tolerance(
+    max_scaled_diff=1e-4,
+    min_cosine=0.9999,
+    min_sqnr_db=80.0,
+    min_top1_agreement=0.99,
+    generated_min_cosine=0.9999,
+    generated_min_sqnr_db=60.0,
+    source="LiteRT's accelerator tests hold float32 to atol 1e-4, rtol 1e-4",
+)
+_FLOAT16 = Tolerance(
+    min_cosine=0.999,
+    min_sqnr_db=30.0,
+    min_top1_agreement=0.97,
+    generated_min_cosine=0.99,
+    generated_min_sqnr_db=20.0,
+    source="LiteRT's accelerator tests hold float16 convolutions to rtol 5e-3; 30 dB is that over a deep net",
+)
+_DYNAMIC = Tolerance(
+    min_cosine=0.997,
+    min_sqnr_db=20.0,
+    min_top1_agreement=0.95,
+    generated_min_cosine=0.5,
+    source="Polygraphy holds int8 weights to cosine 0.997 and an SNR of 20 dB",
+)
+_INT8 = Tolerance(
+    min_cosine=0.99,
+    min_sqnr_db=20.0,
+    min_top1_agreement=0.98,
+    generated_min_cosine=0.5,
+    source="full int8 against float in use: cosine 0.99, SQNR 20 dB, top-1 agreement 98 %",
+)
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "float32": _FLOAT32,
+    "float16": _FLOAT16,
+    "dynamic_int8": _DYNAMIC,
+    "int8": _INT8,
+    "int8_io": _INT8,
+    "int16x8": _DYNAMIC,
+}
+
+# Accuracy: MLPerf Mobile accepts a classifier at 98 % of its float32 accuracy.
+# Bytes per parameter: the width of a weight, and an eighth to a half more for scales and the like.
+# p50: the slowest of TensorFlow's published table, Inception v3 on one core of a Pixel 2, takes
+# 1130 ms; 16-bit activations have no optimised kernels. Memory: a quarter, and an eighth, of the
+# 2 GB of an entry-level phone. Latency and memory are generous on purpose: they catch disasters on
+# any machine, and an engineer sets the model's own in its fixture or in pyproject.toml.
+_FLOAT_COST = Budget(max_p50_ms=1500.0, max_peak_bytes=512_000_000)
+_INT_COST = Budget(
+    max_accuracy_drop=0.02, max_bytes_per_parameter=1.5, max_p50_ms=1500.0, max_peak_bytes=256_000_000
+)
+
+BUDGETS: Mapping[str, Budget] = {
+    "float32": replace(_FLOAT_COST, max_accuracy_drop=0.005, max_bytes_per_parameter=4.5),
+    "float16": replace(_FLOAT_COST, max_accuracy_drop=0.01, max_bytes_per_parameter=2.5),
+    "dynamic_int8": _INT_COST,
+    "int8": _INT_COST,
+    "int8_io": _INT_COST,
+    "int16x8": replace(_INT_COST, max_p50_ms=15_000.0),
+}
+
+DEFAULTS: Mapping[str, tuple[Tolerance, Budget]] = {
+    variant: (tolerance, BUDGETS[variant]) for variant, tolerance in TOLERANCES.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The bounds in force, for any model and variant.
+
+    `variants` are the bounds of each variant, and `models` what a pyproject.toml
+    says of (model, variant), checked. `origin` names the file, for messages.
+    """
+
+    variants: Mapping[str, tuple[Tolerance, Budget]] = field(default_factory=lambda: dict(DEFAULTS))
+    models: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    origin: str = "the defaults"
+
+    @classmethod
+    def load(cls, pyproject: Path | str | None = None) -> Thresholds:
+        """Read the overrides of a pyproject.toml; None gives the defaults alone.
+
+        Raises UsageError for a file that cannot be read, an unknown variant or
+        bound (with the nearest known one), a value of the wrong kind, or a
+        model's override without a reason.
+        """
+        if pyproject is None:
+            return cls()
+        tables = _read_tables(Path(pyproject))
+        origin = str(pyproject)
+        _known(tables, ("thresholds", "models"), f"{origin}: [tool.pocketproof]", "table")
+        return cls(_read_variants(tables, origin), _read_models(tables, origin), origin)
+
+    def resolve(
+        self, model: str, variant: str, override: Mapping[str, Any] | None = None
+    ) -> tuple[Tolerance, Budget]:
+        """Bounds for one model and variant; `override` is what the model's fixture states.
+
+        Raises UsageError for an unknown variant, and for an override that is
+        unknown or has no reason.
+        """
+        _known((variant,), self.variants, f"{model}/{variant}", "variant")
+        tolerance, budget = self.variants[variant]
+        if override:
+            checked = _read_bounds(override, f"the fixture of {model}, {variant}", reason_needed=True)
+            tolerance, budget = _apply(tolerance, budget, checked, self.origin)
+        if table := self.models.get((model, variant)):
+            tolerance, budget = _apply(tolerance, budget, table, self.origin)
+        return tolerance, budget
+
+    def misspelt(self, models: Iterable[str]) -> list[str]:
+        """Warnings for overrides of a model that is not among `models` but close to one of them."""
+        present = sorted(set(models))
+        warnings = []
+        for model in sorted({model for model, _ in self.models} - set(present)):
+            if near := difflib.get_close_matches(model, present, 1, 0.8):
+                warnings.append(
+                    f"{self.origin} has thresholds for {model!r}, which is not in this run; "
+                    f"was {near[0]!r} meant?"
+                )
+        return warnings
+
+
+def _apply(
+    tolerance: Tolerance, budget: Budget, table: Mapping[str, Any], origin: str
+) -> tuple[Tolerance, Budget]:
+    """Lay checked values over bounds; words go where a bound was moved."""
+    reason = str(table.get("reason", ""))
+    moved = {name: table[name] for name in TOLERANCE_BOUNDS if name in table}
+    if any(value != getattr(tolerance, name) for name, value in moved.items()):
+        source = str(table.get("source", "")) or (tolerance.source if reason else origin)
+        tolerance = replace(tolerance, **moved, source=source, reason=reason or tolerance.reason)
+    spent = {name: table[name] for name in BUDGET_BOUNDS if name in table}
+    if any(value != getattr(budget, name) for name, value in spent.items()):
+        budget = replace(budget, **spent, reason=reason or budget.reason)
+    return tolerance, budget
+
+
+# --- reading ----------------------------------------------------------------
+
+
+def _read_tables(path: Path) -> Mapping[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the thresholds: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    tool = _table(document.get("tool", {}), f"{path}: [tool]")
+    return _table(tool.get("pocketproof", {}), f"{path}: [tool.pocketproof]")
+
+
+def _read_variants(tables: Mapping[str, Any], origin: str) -> dict[str, tuple[Tolerance, Budget]]:
+    root = f"{origin}: [tool.pocketproof.thresholds]"
+    thresholds = _table(tables.get("thresholds", {}), root)
+    _known(thresholds, DEFAULTS, root, "variant")
+    variants = dict(DEFAULTS)
+    for variant, table in thresholds.items():
+        checked = _read_bounds(table, f"{origin}: [tool.pocketproof.thresholds.{variant}]")
+        variants[variant] = _apply(*variants[variant], checked, origin)
+    return variants
+
+
+def _read_models(tables: Mapping[str, Any], origin: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    read: dict[tuple[str, str], Mapping[str, Any]] = {}
+    root = f"{origin}: [tool.pocketproof.models"
+    for model, variants in _table(tables.get("models", {}), f"{root}]").items():
+        _known(_table(variants, f"{root}.{model}]"), DEFAULTS, f"{root}.{model}]", "variant")
+        for variant, table in variants.items():
+            read[model, variant] = _read_bounds(table, f"{root}.{model}.{variant}]", reason_needed=True)
+    return read
+
+
+def _read_bounds(table: object, where: str, *, reason_needed: bool = False) -> dict[str, Any]:
+    values = _table(table, where)
+    _known(values, (*BOUNDS, *_WORDS), where, "threshold")
+    for word in _WORDS:
+        if not isinstance(values.get(word, ""), str):
+            raise UsageError(f"{where}: {word} is {values[word]!r}, expected text")
+    if reason_needed and not str(values.get("reason", "")).strip():
+        raise UsageError(f'{where}: moves a threshold without a reason; add reason = "why this is right"')
+    return {name: value if name in _WORDS else _bound(name, value, where) for name, value in values.items()}
+
+
+def _bound(name: str, value: object, where: str) -> Bound:
+    if value is None or value == UNBOUNDED:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f'{where}: {name} is {value!r}, expected a number or "{UNBOUNDED}"')
+    low, high = _RANGES.get(name, (0.0, math.inf))
+    if not low <= value <= high:
+        raise UsageError(f"{where}: {name} is {value!r}, expected a value from {low:g} to {high:g}")
+    return value
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: found {value!r}, expected a table")
+    return value
+
+
+def _known(names: Iterable[str], valid: Iterable[str], where: str, kind: str) -> None:
+    """UsageError at the first name that is not valid, with the nearest that is."""
+    choices = tuple(valid)
+    for name in names:
+        if name not in choices:
+            near = difflib.get_close_matches(name, choices, 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(choices)}"
+            raise UsageError(f"{where}: unknown {kind} {name!r}; {hint}")
