@@ -146,6 +146,6 @@ def _full_disk_explained(root: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         raise PocketproofError(
-            f"cannot write to the cache {root}: {error.strerror}. "
-            "Free some space there, or name another folder in POCKETPROOF_CACHE; what is recorded so far is kept."
+            f"cannot write to the cache {root}: {error.strerror}. Free some space there, "
+            "or name another folder in POCKETPROOF_CACHE; what is recorded so far is kept."
         ) from error

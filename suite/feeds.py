@@ -7,6 +7,7 @@ scratch folder, from which workers map it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -42,14 +43,18 @@ class Feed:
     labels: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()  # of generated samples
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Feed:
+        """A feed of arrays that come from nowhere else: known by their bytes."""
+        hasher = hashlib.sha256()
+        for name, array in sorted(arrays.items()):
+            hasher.update(f"{name}{array.shape}{array.dtype}".encode())
+            hasher.update(np.ascontiguousarray(array).tobytes())
+        return cls(arrays=arrays, count=len(next(iter(arrays.values()))), sha256=hasher.hexdigest())
+
     def sample(self, index: int) -> dict[str, Array]:
         """One sample, as (1, ...) arrays."""
-        return {
-            name: np.array(
-                (np.load(value, mmap_mode="r") if isinstance(value, Path) else value)[index : index + 1]
-            )
-            for name, value in self.arrays.items()
-        }
+        return {name: np.array(array[index : index + 1]) for name, array in load_feed(self.arrays).items()}
 
 
 class Feeds:
@@ -65,8 +70,8 @@ class Feeds:
         inputs: tuple[TensorInfo, ...],
         *,
         scratch: Path,
-        dataset: Dataset | None,
-        bounds: tuple[float, float] | None,
+        dataset: Dataset | None = None,
+        bounds: tuple[float, float] | None = None,
         rescales: bool = False,
     ) -> None:
         self._spec, self._inputs, self._scratch = spec, inputs, scratch
@@ -82,6 +87,10 @@ class Feeds:
     def calibration(self) -> Feed:
         """Real samples that are not among the held-out ones."""
         return self._get("calibration")
+
+    def calibrate_with(self, feed: Feed) -> None:
+        """Calibrate on these samples instead."""
+        self._made["calibration"] = feed
 
     def generated(self) -> Feed:
         """Extremes, constants, hot pixels, checkerboards, noise."""
@@ -115,7 +124,8 @@ class Feeds:
         assumed = (0.0, 255.0) if rescales else (0.0, 1.0)
         why = "its first layer rescales" if rescales else "nothing says otherwise"
         self.notes += (
-            f"the input range is assumed to be {assumed[0]:g}..{assumed[1]:g} ({why}): give --input-range LO,HI",
+            f"the input range is assumed to be {assumed[0]:g}..{assumed[1]:g} ({why}): "
+            "give --input-range LO,HI",
         )
         return assumed
 
@@ -165,8 +175,8 @@ class Feeds:
     def _as_taken(self, tensors: Array, name: str) -> Array:
         if len(self._inputs) != 1 or tensors.shape[1:] != self._inputs[0].shape[1:]:
             raise CaseError(
-                f"the data set {name} holds images of {tensors.shape[1:]}, the model takes {_shapes(self._inputs)}: "
-                "save them as the model takes them",
+                f"the data set {name} holds images of {tensors.shape[1:]}, "
+                f"the model takes {_shapes(self._inputs)}: save them as the model takes them",
                 stage=Stage.RUN,
             )
         return tensors.astype(self._inputs[0].dtype, copy=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from suite import accuracy, benchmark, parity, runtimes
 from suite.cache import Cache
-from suite.convert import artifact as artifacts
+from suite.converters import artifact as artifacts
 from suite.errors import CaseError
 from suite.feeds import Feeds, scratch_folder
 from suite.matrix import Case

@@ -131,7 +131,7 @@ def _choose_models(
 def _combinations(
     model: str, selections: Sequence[Selection], variants: Sequence[str]
 ) -> Iterable[tuple[str, Target]]:
-    """(variant, target) of one model; variants asked for by name run on the profile's first target at least."""
+    """(variant, target) of one model; a variant asked for by name runs on the first target at least."""
     for selection in selections:
         if not any(fnmatchcase(model, pattern) for pattern in selection.models):
             continue
@@ -167,7 +167,7 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
 
 def variant_of(path: Path) -> str:
     """The precision of a .tflite file, read from its tensors."""
-    from suite.convert.inspection import inspect
+    from suite.converters.inspection import inspect
 
     return inspect(path).variant
 

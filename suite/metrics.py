@@ -87,7 +87,8 @@ def check_comparable(name: str, reference: Array, actual: Array) -> None:
     if bad.any():
         raise CheckFailed(
             f"output {name} holds {int(bad.sum())} of {bad.size} values that are NaN or infinite, "
-            f"first at {_first(bad)}: look for an overflow in a float16 weight or an unset quantisation range",
+            f"first at {_first(bad)}: look for an overflow in a float16 weight "
+            "or an unset quantisation range",
             stage=Stage.COMPARE,
         )
     if not np.isfinite(reference).all():
@@ -98,10 +99,10 @@ def check_comparable(name: str, reference: Array, actual: Array) -> None:
 
 
 def check_varied(name: str, values: Array, whose: str) -> None:
-    """Refuse answers that prove nothing: all the same, or the same for every input.
+    """Refuse answers that prove nothing: the same for every input, or all scores equal.
 
-    Raises CheckFailed when the spread over samples is below a millionth of the
-    values' size, or when all scores of every sample are equal.
+    Raises CheckFailed when the spread over samples, or over the scores of each
+    sample, is below a millionth of the values' size.
     """
     flat = np.asarray(values, np.float64).reshape(len(values), -1)
     size = float(np.abs(flat).max())
@@ -110,8 +111,8 @@ def check_varied(name: str, values: Array, whose: str) -> None:
     if size == 0 or over_samples <= 1e-6 * size:
         raise CheckFailed(
             f"vacuous: {whose} output {name} is the same for all {len(flat)} inputs "
-            f"(largest deviation {over_samples:.1e}): any fault would pass. Give the model weights that carry "
-            "signal, and inputs in its range",
+            f"(largest deviation {over_samples:.1e}): any fault would pass. "
+            "Give the model weights that carry signal, and inputs in its range",
             stage=Stage.COMPARE,
         )
     if within <= 1e-6 * size:

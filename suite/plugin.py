@@ -68,7 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--weights",
         default="offline",
         metavar="offline|imagenet[:DIR]",
-        help="weights of the bundled models: trained or conditioned here, or the published ones (default: %(default)s)",
+        help="weights of the bundled models: made here, or the published ones (default: %(default)s)",
     )
     add(
         "--report-dir",

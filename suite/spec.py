@@ -163,11 +163,22 @@ class Samples:
 
 
 class Dataset(Protocol):
-    """Real samples. `photos` are uint8 RGB; otherwise they are tensors as the model takes them."""
+    """Real samples."""
 
-    name: str
-    photos: bool
-    classes: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        ...
+
+    @property
+    def photos(self) -> bool:
+        """Whether the samples are uint8 RGB photos; else they are tensors as the model takes them."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
+        ...
 
     def calibration(self, count: int) -> Samples:
         """Samples that quantisation may look at; never among the evaluation ones."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from suite.cache import default_cache, sha256_file, sha256_tree
 from suite.card import Card, ModelRef
-from suite.convert import tflite
+from suite.converters import tflite
 from suite.discovery import load_fixture
 from suite.errors import CaseError
 from suite.record import Stage
@@ -156,7 +156,8 @@ def _open_saved(path: Path) -> Original:
     except Exception as error:
         raise CaseError(
             f"cannot load {path.name}: {_brief(error)}. "
-            "It is damaged, of another Keras, or has layers of your own: for those write a fixture that builds it",
+            "It is damaged, of another Keras, or has layers of your own: "
+            "for those write a fixture that builds it",
             stage=Stage.BUILD,
         ) from error
     return KerasOriginal(model, None, file=path)
@@ -216,10 +217,7 @@ class KerasOriginal:
             tf.TensorSpec((None, *info.shape[1:]), info.dtype, name=info.name) for info in self.inputs
         ]
 
-        @tf.function(input_signature=[signature])
-        def step(tensors: Any) -> Any:
-            return _flat(self._call(tensors))
-
+        step = tf.function(lambda tensors: _flat(self._call(tensors)), input_signature=[signature])
         return lambda arrays: [tensor.numpy() for tensor in step([tf.constant(array) for array in arrays])]
 
     def _call(self, tensors: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suite import runtimes
 from suite.cache import Cache, sha256_file
-from suite.convert.inspection import inspect
+from suite.converters.inspection import inspect
 from suite.feeds import Feeds
 from suite.original import CONVERT_SECONDS, Original
 from suite.record import Artifact, Stage

@@ -1,0 +1,131 @@
+"""For plain scripts: open any model file, convert any model. No pytest needed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite import runtimes
+from suite.cache import default_cache
+from suite.converters import artifact as artifacts
+from suite.discovery import BUNDLED, SAVED_MODELS, BrokenFixture, discover, from_model_file
+from suite.errors import PocketproofError, UsageError
+from suite.feeds import Feed, Feeds, scratch_folder
+from suite.matrix import unknown
+from suite.original import BUILD_SECONDS, Original
+from suite.record import Stage
+from suite.runtimes.base import TensorInfo
+from suite.spec import VARIANTS, Array, ModelSpec
+
+
+class OriginalSession:
+    """A saved Keras model or SavedModel, run in a process that holds TensorFlow."""
+
+    def __init__(self, original: Original) -> None:
+        self._original = original
+        self.inputs: tuple[TensorInfo, ...] = original.card.inputs
+        self.outputs: tuple[TensorInfo, ...] = original.card.outputs
+
+    def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """(n, ...) arrays by input name to (n, ...) arrays by output name."""
+        answers: dict[str, Array] = self._original.call(
+            ".run_many", dict(feed), stage=Stage.RUN, timeout=BUILD_SECONDS
+        )
+        return answers
+
+
+@contextmanager
+def open_model(
+    path: str | Path, *, engine: str = "litert-xnnpack", threads: int = 1
+) -> Iterator[OriginalSession | runtimes.RemoteSession]:
+    """Open a model file: .keras, .h5, a SavedModel folder, .tflite.
+
+    The session has `.inputs`, `.outputs` (name, shape, dtype) and
+    `.run({name: array}) -> {name: array}`; it runs in a process of its own,
+    which ends with the `with` block. `engine` and `threads` are for .tflite:
+    see `suite.runtimes.ENGINES`. Raises PocketproofError with what to do.
+    """
+    path = Path(path)
+    if path.suffix == ".tflite":
+        if not path.exists():
+            raise UsageError(f"no artifact at {path}")
+        with runtimes.open_session(engine, path, threads=threads) as session:
+            yield session
+        return
+    if not (path.is_dir() or path.suffix in SAVED_MODELS):
+        raise UsageError(
+            f"{path.name} cannot be opened: known are .tflite, {', '.join(SAVED_MODELS)} "
+            "and SavedModel folders"
+        )
+    with _pool() as pool:
+        yield OriginalSession(Original(from_model_file(path), "offline", default_cache(), pool))
+
+
+def convert(
+    model: Any,
+    variant: str,
+    *,
+    calibration: Array | Mapping[str, Array] | None = None,
+    output: str | Path | None = None,
+    weights: str = "offline",
+) -> Path:
+    """Convert a model and return the artifact's path.
+
+    `model` is a saved model's path, the name of a bundled model, or a
+    keras.Model. `calibration`: (n, ...) inputs as the model takes them, by
+    input name where it has several; without it, variants that need one are
+    calibrated as the suite would. `output` is where a copy goes; else the path
+    is in the cache. Raises PocketproofError with the converter's reason.
+    """
+    if variant not in VARIANTS:
+        raise UsageError(unknown("variant", variant, VARIANTS))
+    with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder, _pool() as pool:
+        spec, cache = _spec(model, Path(folder)), default_cache()
+        original = Original(spec, weights, cache, pool)
+        card = original.card
+        feeds = Feeds(
+            spec, card.inputs, scratch=scratch_folder(cache.root / "scratch"), rescales=card.rescales
+        )
+        if calibration is not None:
+            feeds.calibrate_with(_given(calibration, card.inputs))
+        try:
+            path, _ = artifacts.artifact(original, VARIANTS[variant], feeds, cache)
+        finally:
+            feeds.discard()
+        return Path(shutil.copy2(path, output)) if output is not None else path
+
+
+@contextmanager
+def _pool() -> Iterator[runtimes.Pool]:
+    pool = runtimes.Pool()
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def _spec(model: Any, folder: Path) -> ModelSpec:
+    if hasattr(model, "save") and hasattr(model, "count_params"):
+        path = folder / f"{getattr(model, 'name', 'model')}.keras"
+        model.save(path)
+        return from_model_file(path)
+    if isinstance(model, str) and not Path(model).exists():
+        bundled = discover(BUNDLED)
+        if model not in bundled:
+            raise UsageError(f"no file at {model!r}, and {unknown('model', model, bundled)}")
+        found = bundled[model]
+        if isinstance(found, BrokenFixture):
+            raise PocketproofError(str(found))
+        return found
+    return from_model_file(Path(model))
+
+
+def _given(calibration: Array | Mapping[str, Array], inputs: tuple[TensorInfo, ...]) -> Feed:
+    arrays = calibration if isinstance(calibration, Mapping) else {inputs[0].name: np.asarray(calibration)}
+    return Feed.of({name: np.asarray(array) for name, array in arrays.items()})

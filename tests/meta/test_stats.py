@@ -1,0 +1,78 @@
+"""Samples to numbers, against NumPy and published intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.stats import P99_MINIMUM, p50_ms, paired_drop_interval, summarise, wilson_interval
+
+
+def test_percentiles_are_those_of_numpy() -> None:
+    samples = np.random.default_rng(1).integers(1_000_000, 9_000_000, 137)
+    summary = summarise([int(sample) for sample in samples])
+    expected = np.percentile(samples, [50, 90, 95]) / 1e6
+    assert [summary.p50_ms, summary.p90_ms, summary.p95_ms] == pytest.approx(list(expected))
+    assert summary.mean_ms == pytest.approx(samples.mean() / 1e6)
+    assert summary.min_ms == samples.min() / 1e6
+    assert summary.mad_ms == pytest.approx(np.median(np.abs(samples - np.median(samples))) / 1e6)
+    assert summary.n == 137
+
+
+def test_one_sample_is_every_percentile() -> None:
+    summary = summarise([2_000_000])
+    assert (summary.p50_ms, summary.p95_ms, summary.mad_ms) == (2.0, 2.0, 0.0)
+
+
+@pytest.mark.parametrize(("n", "stated"), [(P99_MINIMUM - 1, False), (P99_MINIMUM, True)])
+def test_p99_needs_a_thousand_samples(n: int, stated: bool) -> None:
+    assert (summarise(range(1, n + 1)).p99_ms is not None) is stated
+
+
+@pytest.mark.parametrize("samples", [[], [0], [1_000_000, -5]])
+def test_broken_samples_are_refused(samples: list[int]) -> None:
+    with pytest.raises(ValueError, match="latency sample"):
+        summarise(samples)
+    with pytest.raises(ValueError, match="latency sample"):
+        p50_ms(samples)
+
+
+def test_wilson_interval_is_the_published_one() -> None:
+    # R. G. Newcombe, Statistics in Medicine 17, 1998, 857-872, table I: 81 of 263, method 3.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    low, high = wilson_interval(20, 20)
+    assert 0.8 < low < high == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2), (0, 0)])
+def test_wilson_interval_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        wilson_interval(successes, n)
+
+
+def test_paired_drop_interval_by_hand() -> None:
+    # b=12, c=4, n=100: (12.5 - 4.5) / 102, variance (17 - 64/102) / 102^2.
+    half = 1.959964 * (17 - 64 / 102) ** 0.5 / 102
+    assert paired_drop_interval(12, 4, 100) == pytest.approx((8 / 102 - half, 8 / 102 + half), abs=1e-6)
+
+
+def test_paired_drop_interval_is_antisymmetric_and_bounded() -> None:
+    low, high = paired_drop_interval(9, 2, 50)
+    assert paired_drop_interval(2, 9, 50) == pytest.approx((-high, -low))
+    assert paired_drop_interval(3, 0, 3)[1] == 1.0
+
+
+def test_paired_drop_interval_holds_the_true_drop_about_95_times_of_100() -> None:
+    rng = np.random.default_rng(2)
+    only_reference, only_actual, n = 0.06, 0.03, 360
+    rest = 1 - only_reference - only_actual
+    counts = rng.multinomial(n, [only_reference, only_actual, rest], size=2000)
+    intervals = [paired_drop_interval(int(b), int(c), n) for b, c, _ in counts]
+    held = np.mean([low <= only_reference - only_actual <= high for low, high in intervals])
+    assert 0.93 < held < 0.98
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(1, 1, 1), (-1, 0, 5), (0, 0, 0)])
+def test_paired_drop_interval_refuses_impossible_counts(b: int, c: int, n: int) -> None:
+    with pytest.raises(ValueError, match="counts do not fit"):
+        paired_drop_interval(b, c, n)
