@@ -52,6 +52,15 @@ class Feed:
             hasher.update(np.ascontiguousarray(array).tobytes())
         return cls(arrays=arrays, count=len(next(iter(arrays.values()))), sha256=hasher.hexdigest())
 
+    def first(self, count: int) -> Feed:
+        """The first samples; all of them as they are."""
+        if count >= self.count:
+            return self
+        arrays = {name: np.array(array[:count]) for name, array in load_feed(self.arrays).items()}
+        labels = None if self.labels is None else self.labels[:count]
+        sha256 = digest({"of": self.sha256, "first": count})
+        return Feed(arrays=arrays, count=count, sha256=sha256, labels=labels, names=self.names[:count])
+
     def sample(self, index: int) -> dict[str, Array]:
         """One sample, as (1, ...) arrays."""
         return {name: np.array(array[index : index + 1]) for name, array in load_feed(self.arrays).items()}

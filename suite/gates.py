@@ -240,6 +240,7 @@ def _check_errors(errors: ErrorStats, inputs: str) -> list[Finding]:
         "max_abs_diff": errors.max_abs_diff,
         "max_scaled_diff": errors.max_scaled_diff,
         "cosine_similarity": errors.cosine_similarity,
+        "worst_sample_cosine": errors.worst_sample_cosine,
         "sqnr_db": errors.sqnr_db,
         "top1_agreement": errors.top1_agreement or 0.0,
     }

@@ -69,9 +69,12 @@ def patterns(count: int = COUNT) -> tuple[Pattern, ...]:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
-    level = st.integers(0, 255)
+    # Hypothesis also draws floats, and integers from 100 up, that it finds in whichever modules are
+    # loaded: from smaller integers alone, every process draws the same.
+    nibble = st.integers(0, 15)
+    level = st.builds(lambda high, low: 16 * high + low, nibble, nibble)
     colour = st.tuples(level, level, level)
-    fraction = st.floats(0, 1, allow_nan=False).map(lambda value: round(value, 2))
+    fraction = st.integers(0, 50).map(lambda value: value / 50)
     strategy = st.builds(
         Pattern,
         kind=st.sampled_from(["constant", "one_hot", "checkerboard", "noise"]),
@@ -79,7 +82,7 @@ def patterns(count: int = COUNT) -> tuple[Pattern, ...]:
         high=colour,
         period=st.sampled_from([1, 2, 3, 4, 7, 8, 16, 32]),
         position=st.tuples(fraction, fraction),
-        seed=st.integers(0, 2**16),
+        seed=st.integers(0, 99),
     ).filter(lambda pattern: pattern.kind == "constant" or pattern.low != pattern.high)
     drawn: list[Pattern] = []
 
@@ -96,7 +99,8 @@ def patterns(count: int = COUNT) -> tuple[Pattern, ...]:
         drawn.append(pattern)
 
     draw()
-    return tuple(dict.fromkeys((*CORNERS, *drawn)))[:count]
+    # By its description: two photos of one level are one, whatever their unused fields hold.
+    return tuple({str(pattern): pattern for pattern in (*CORNERS, *drawn)}.values())[:count]
 
 
 def photos(height: int, width: int, count: int = COUNT) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from suite import accuracy, benchmark, parity, runtimes
 from suite.cache import Cache
 from suite.converters import artifact as artifacts
 from suite.errors import CaseError
-from suite.feeds import Feeds, scratch_folder
+from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import Case
 from suite.original import Original
 from suite.record import Accuracy, Artifact, Memory, Parity, Stage
@@ -19,6 +20,8 @@ from suite.spec import Array, Budget, Dataset, ModelSpec, Tolerance
 from suite.thresholds import Thresholds
 
 Answers = dict[str, Array]
+FEWEST_SAMPLES = 64  # real ones that parity rests on at least
+PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,10 @@ class Lab:
     def parity(self, case: Case, path: Path, sha256: str) -> Parity:
         """Hold the artifact's answers to the original's."""
         subject = self.subject(case.spec)
-        reference = self._reference(subject)
+        actual = self._run(case, path, sha256)
         return parity.measure(
-            reference,
-            self._run(case, path, sha256),
+            self._reference(subject, actual),
+            actual,
             subject.feeds.generated().names,
             self.limits(case)[0],
             quantised=case.variant.quantised,
@@ -104,8 +107,8 @@ class Lab:
             return (
                 "the samples have no labels of this model: give --dataset FILE.npz with 'images' and 'labels'"
             )
-        reference, actual = self._reference(subject)[0], self._run(case, path, sha256)[0]
-        pairs = list(parity.align(reference, actual).values())
+        actual = self._run(case, path, sha256)
+        pairs = list(parity.align(self._reference(subject, actual)[0], actual[0]).values())
         if len(pairs) != 1 or pairs[0][0].ndim != 2:
             return "the model does not answer one vector of scores"
         scores, answered = pairs[0]
@@ -117,7 +120,7 @@ class Lab:
         return accuracy.measure(
             scores,
             answered,
-            feed.labels,
+            feed.labels[: len(answered)],
             dataset=dataset.name,
             dataset_sha256=dataset.sha256(),
             max_drop=self.limits(case)[1].max_accuracy_drop,
@@ -143,9 +146,12 @@ class Lab:
             self._subject[1].feeds.discard()
             self._subject = None
 
-    def _reference(self, subject: Subject) -> tuple[Answers, Answers]:
-        answers = subject.original.answers
-        return answers(subject.feeds.evaluation()), answers(subject.feeds.generated())
+    def _reference(self, subject: Subject, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
+        """The original's answers on the samples that the artifact answered."""
+        count = len(next(iter(actual[0].values())))
+        real = subject.original.answers(subject.feeds.evaluation())
+        made = subject.original.answers(subject.feeds.generated())
+        return {name: values[:count] for name, values in real.items()}, made
 
     def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples; parity and accuracy share one pass."""
@@ -155,10 +161,21 @@ class Lab:
             engine = case.target.engine
             worker = self.pool.worker(runtimes.ENGINES[engine].worker)
             with runtimes.open_session(engine, path, threads=self._threads, worker=worker) as session:
-                real = session.run_many(feeds.evaluation().arrays)
+                count = _affordable(session, feeds.evaluation())
+                real = session.run_many(feeds.evaluation().first(count).arrays)
                 made = session.run_many(feeds.generated().arrays)
             self._answers = key, (real, made)
         return self._answers[1]
+
+
+def _affordable(session: runtimes.Session, feed: Feed) -> int:
+    """All samples, or the first FEWEST_SAMPLES where the engine is so slow that all would take minutes."""
+    if feed.count <= FEWEST_SAMPLES:
+        return feed.count
+    start = time.perf_counter()
+    session.run_many(feed.first(1).arrays)
+    seconds = time.perf_counter() - start
+    return feed.count if seconds * feed.count <= PASS_SECONDS else FEWEST_SAMPLES
 
 
 def override(case: Case) -> dict[str, Any]:

@@ -12,9 +12,17 @@ from suite.discovery import BrokenFixture
 from suite.errors import UsageError
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
 
-HOST_ENGINES = ("litert-xnnpack", "litert-builtin", "litert-reference", "tflite-runtime", "tf-lite")
-_LITERT = (Target("host", "litert-xnnpack"),)
-_EVERY = tuple(Target("host", engine) for engine in HOST_ENGINES)
+
+def _host(*engines: str) -> tuple[Target, ...]:
+    return tuple(Target("host", engine) for engine in engines)
+
+
+_LITERT = _host("litert-xnnpack")
+_KERNELS = _host("litert-builtin", "litert-reference")
+_OLD_APPS = _host("tflite-runtime")
+_NOTEBOOKS = _host("tf-lite")
+_PRECISIONS = ("float32", "int8")
+_SMALL = ("digits_cnn", "mobilenet_v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +35,19 @@ class Selection:
 
 
 # What a profile adds beyond which models belong to it (each fixture says that of itself).
-# Other runtimes than LiteRT's default have no fast kernels for many ops, so in the
-# default profile they run on the small nets only.
+# Other runtimes than LiteRT's default lack fast kernels for many ops, and reference
+# kernels take seconds an inference on large nets: those targets are for small ones.
 PROFILES: Mapping[str, tuple[Selection, ...]] = {
-    "smoke": (Selection(("*",), ("float32", "int8"), _LITERT),),
+    "smoke": (Selection(("*",), _PRECISIONS, _LITERT),),
     "default": (
         Selection(("*",), ("float32", "float16", "dynamic_int8", "int8"), _LITERT),
-        Selection(("digits_cnn", "squeezenet"), ("float32", "int8"), _EVERY),
+        Selection(("digits_cnn",), _PRECISIONS, (*_KERNELS, *_OLD_APPS)),
+        Selection(("squeezenet",), _PRECISIONS, _OLD_APPS),
     ),
     "full": (
         Selection(("*",), tuple(VARIANTS), _LITERT),
-        Selection(("*",), ("float32", "int8"), _EVERY),
+        Selection(("*",), _PRECISIONS, (*_OLD_APPS, *_NOTEBOOKS)),
+        Selection(_SMALL, _PRECISIONS, _KERNELS),
     ),
 }
 

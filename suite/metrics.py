@@ -14,7 +14,7 @@ SQNR_CAP_DB = 200.0  # reads "equal to the bit"; float32 itself ends near 150 dB
 def error_stats(reference: Array, actual: Array) -> ErrorStats:
     """Compare `actual` with `reference`, both (n, ...) and comparable (see `check_comparable`).
 
-    `cosine_similarity` is the worst sample's; `sqnr_db` is
+    `cosine_similarity` is over all samples as one vector; `sqnr_db` is
     10 log10(sum reference^2 / sum (reference - actual)^2) over all samples,
     after the mean of the reference is taken off each side, so that a constant
     offset common to all scores cannot hide an error.
@@ -27,7 +27,8 @@ def error_stats(reference: Array, actual: Array) -> ErrorStats:
         n=len(ref),
         max_abs_diff=float(difference[worst]),
         max_scaled_diff=float(difference[worst]) / deviation if deviation else float(difference[worst] > 0),
-        cosine_similarity=float(_cosine(ref, act).min()),
+        cosine_similarity=float(_cosine(ref.reshape(1, -1), act.reshape(1, -1))[0]),
+        worst_sample_cosine=float(_cosine(ref, act).min()),
         sqnr_db=sqnr_db(ref - ref.mean(), act - ref.mean()),
         top1_agreement=top1_agreement(ref, act) if _is_scores(reference) else None,
         worst_index=tuple(int(i) for i in (worst[0], *np.unravel_index(int(worst[1]), reference.shape[1:]))),

@@ -86,6 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_RUN] = run.Run.from_config(config)
     except PocketproofError as error:
         raise pytest.UsageError(str(error)) from None
+    if not config.option.benchmark_json:
+        config.option.benchmark_json = run.BenchmarkFile(config.stash[_RUN])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -97,7 +97,8 @@ class ErrorStats:
     n: int
     max_abs_diff: float
     max_scaled_diff: float  # max_abs_diff / standard deviation of the reference
-    cosine_similarity: float  # of the worst sample
+    cosine_similarity: float  # over all samples
+    worst_sample_cosine: float  # of the sample that is worst by it
     sqnr_db: float  # over all samples; bit-equal outputs read as SQNR_CAP_DB
     top1_agreement: float | None  # None where the output is not a vector of scores
     worst_index: tuple[int, ...] = ()  # (sample, element...) of max_abs_diff

@@ -177,6 +177,19 @@ class Run:
         return [*lines, (f"report: {self.open() / report.INDEX}", None)]
 
 
+@dataclass(frozen=True, slots=True)
+class BenchmarkFile:
+    """The path of a run's benchmark.json; the run's folder is made only when it is written."""
+
+    run: Run
+
+    def __fspath__(self) -> str:
+        return str(self.run.open() / BENCHMARK_JSON)
+
+    def __str__(self) -> str:
+        return self.__fspath__()
+
+
 def current() -> Run:
     """The run of this process."""
     if Run.in_progress is None:

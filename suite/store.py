@@ -178,7 +178,9 @@ def _decode_line(line: bytes, file: Path, number: int) -> Record:
         record = decode(line)
     except ValueError as error:
         raise UsageError(f"{file}: line {number} does not fit: {error}") from error
-    if not all(record.case_id.split("/", 2)[2:]):
+    model, _, rest = record.case_id.partition("/")
+    variant, _, target = rest.partition("/")
+    if not (model and variant and target):
         raise UsageError(
             f"{file}: line {number} does not fit: case_id {record.case_id!r}, expected model/variant/target"
         )

@@ -66,19 +66,19 @@ def plain(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) < 0.9 or abs(value) >= 10 else f"{value:.6g}"
 
 
-def test_id(check: Check, case_id: str) -> str:
-    """The id of the test that puts this question to this case."""
-    return f"tests/validate/test_{check}.py::test_{check}[{case_id}]"
+def proof(check: Check, case_id: str) -> str:
+    """Arguments for pytest that select what puts this question to this case."""
+    file = f"tests/validate/test_{check}.py"
+    if check is Check.BENCHMARK:  # has a test for each thread count, and one for memory
+        return f'{file} -k "{case_id}"'
+    return f'"{file}::test_{check}[{case_id}]"'
 
 
 def command(finding: Finding) -> str | None:
-    """The command that shows a finding again; None where no single test does."""
+    """The command that shows a finding again; None for one on the run as a whole."""
     if not finding.case_id:
         return None
     if finding.check is None:
         model, variant, _ = finding.case_id.split("/", 2)
         return f"pytest --models {model} --variants {variant}"
-    return f'pytest "{test_id(finding.check, finding.case_id)}"'
-
-
-test_id.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
+    return f"pytest {proof(finding.check, finding.case_id)}"

@@ -38,14 +38,17 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingPolicy:
-    """How long to measure: at least `min_runs` and `min_seconds`, never beyond `max_seconds`.
+    """How long to measure: at least `min_runs` and `min_seconds`, never beyond `max_seconds` or `max_runs`.
 
-    The defaults are those of TensorFlow Lite's benchmark_model, with a shorter cap.
+    The defaults are those of TensorFlow Lite's benchmark_model, with a shorter
+    cap; `max_runs` keeps the raw samples of the quickest models to a few kilobytes.
     """
 
     warmup_min_runs: int = 1
+    warmup_max_runs: int = 1024
     warmup_min_seconds: float = 0.5
     min_runs: int = 50
+    max_runs: int = 4096
     min_seconds: float = 1.0
     max_seconds: float = 30.0
 

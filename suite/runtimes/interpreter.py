@@ -57,8 +57,9 @@ class InterpreterSession:
         self._loaded = loop.resident_bytes()
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
-        self.inputs = tuple(_info(detail) for detail in self._input_details)
-        self.outputs = tuple(_info(detail) for detail in self._output_details)
+        input_names, output_names = self._signature_names()
+        self.inputs = tuple(_info(detail, input_names) for detail in self._input_details)
+        self.outputs = tuple(_info(detail, output_names) for detail in self._output_details)
 
     def _fix_batch(self) -> None:
         """Give a free batch axis the size one; converters leave it free unless told."""
@@ -68,6 +69,21 @@ class InterpreterSession:
                 self._interpreter.resize_tensor_input(
                     detail["index"], [1 if size < 0 else size for size in signature]
                 )
+
+    def _signature_names(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Names by tensor index, inputs and outputs, where the file has exactly one signature.
+
+        Tensors are named after graph nodes; what an app knows them by is the signature.
+        """
+        signatures = list(self._interpreter.get_signature_list())
+        if len(signatures) != 1:
+            return {}, {}
+        runner = self._interpreter.get_signature_runner(signatures[0])
+        inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        return (
+            {int(detail["index"]): name for name, detail in inputs.items()},
+            {int(detail["index"]): name for name, detail in outputs.items()},
+        )
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """One inference on arrays of exactly the declared shapes and dtypes."""
@@ -140,10 +156,10 @@ class InterpreterSession:
             ) from None
 
 
-def _info(detail: Mapping[str, Any]) -> TensorInfo:
+def _info(detail: Mapping[str, Any], names: Mapping[int, str]) -> TensorInfo:
     scale, zero_point = detail["quantization"]
     return TensorInfo(
-        name=detail["name"],
+        name=names.get(int(detail["index"]), detail["name"]),
         shape=tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,
         scale=float(scale),

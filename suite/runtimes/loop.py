@@ -15,12 +15,14 @@ from suite.runtimes.base import Timing, TimingPolicy
 def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, load_ns: int) -> Timing:
     """Time `invoke()` back to back until the policy is met; nothing else happens between two samples."""
     first_ns = _sample(invoke)
-    warmup_ns = _repeat(invoke, policy.warmup_min_runs, policy.warmup_min_seconds, policy.max_seconds)
+    warm = policy.warmup_min_runs, policy.warmup_max_runs
+    warmup_ns = _repeat(invoke, warm, policy.warmup_min_seconds, policy.max_seconds)
     gc.collect()
     gc.disable()  # a collection inside a sample would be counted as the model's
     try:
         cpu_start, wall_start = _cpu_ns(), time.perf_counter_ns()
-        samples_ns = _repeat(invoke, policy.min_runs, policy.min_seconds, policy.max_seconds)
+        runs = policy.min_runs, policy.max_runs
+        samples_ns = _repeat(invoke, runs, policy.min_seconds, policy.max_seconds)
         cpu_ns, wall_ns = _cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
     finally:
         gc.enable()
@@ -41,14 +43,17 @@ def _sample(invoke: Callable[[], object]) -> int:
     return time.perf_counter_ns() - start
 
 
-def _repeat(invoke: Callable[[], object], runs: int, seconds: float, cap_seconds: float) -> list[int]:
-    """Sample until both `runs` and `seconds` are reached, or the cap."""
+def _repeat(
+    invoke: Callable[[], object], runs: tuple[int, int], seconds: float, cap_seconds: float
+) -> list[int]:
+    """Sample until both the fewest of `runs` and `seconds` are reached, or the most of them, or the cap."""
+    fewest, most = runs
     clock = time.perf_counter_ns
     start = clock()
     enough, cap = start + int(seconds * 1e9), start + int(cap_seconds * 1e9)
     samples: list[int] = []
     end = start
-    while (len(samples) < runs or end < enough) and end < cap:
+    while (len(samples) < fewest or end < enough) and len(samples) < most and end < cap:
         begin = clock()
         invoke()
         end = clock()

@@ -47,7 +47,7 @@ def test_another_schema_is_refused() -> None:
         (b'{"schema_version": 1}', "case_id"),
         (b'{"schema_version": 1, "case_id": "a/b/c", "stage": "run", "status": "fine"}', "fine"),
         (b"[]", "array"),
-        (b"{", "JSON"),
+        (b"{", "truncated"),
         (b"\xff", "."),
     ],
 )
@@ -74,9 +74,10 @@ def test_steps_of_a_case_add_up() -> None:
     assert merged.notes == ("slow",)
 
 
-def test_a_later_result_replaces_an_earlier_one() -> None:
-    merged = merge([step(Check.PARITY, Status.CRASHED), step(Check.PARITY, Status.PASSED)])
-    assert merged.checks[Check.PARITY].status is Status.PASSED
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_check_seen_twice_is_as_bad_as_the_worse_time(order: tuple[int, int]) -> None:
+    seen = (step(Check.PARITY, Status.CRASHED), step(Check.PARITY, Status.PASSED))
+    assert merge([seen[index] for index in order]).checks[Check.PARITY].status is Status.CRASHED
 
 
 def test_planned_without_result_is_an_error() -> None:

@@ -103,13 +103,14 @@ def test_the_next_append_does_not_run_into_a_line_cut_short(store: Store) -> Non
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (b"{", "JSON"),
+        (b"{", "truncated"),
         (b"\xff\xfe", "."),
         (b'{"schema_version": 1}', "case_id"),
         (encode(replace(records.passed(), schema_version=7)), "schema_version 7"),
         (encode(replace(records.passed(), case_id="squeezenet")), "model/variant/target"),
         (encode(replace(records.passed(), case_id="squeezenet//")), "model/variant/target"),
     ],
+    ids=["cut", "no text", "no case", "another schema", "model alone", "empty parts"],
 )
 def test_any_other_bad_line_is_named(store: Store, line: bytes, what: str) -> None:
     store.append(records.passed())

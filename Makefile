@@ -1,0 +1,30 @@
+# Each target sets up .venv by itself; nothing but Python 3.11 and make is needed.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+JOBS ?= 2
+BIN = .venv/bin
+
+.PHONY: setup validate test lint bench lock clean
+
+setup:  ## make .venv from the lock file, when it is not there or the lock file has changed
+	@$(PYTHON) tools/bootstrap.py
+
+validate: setup  ## convert, check, measure, report and gate the default profile
+	$(BIN)/pytest -n $(JOBS) -v
+
+test: setup  ## the suite's own tests, a real model from end to end among them
+	$(BIN)/pytest tests/meta -n $(JOBS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup  ## the suite's own speed, as ratios; minutes long, on an idle machine
+	$(BIN)/python -m tests.bench
+
+lock:  ## resolve the lock file anew; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra validate --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,1 @@
+"""Benchmarks of the suite's own speed, as ratios on one machine in one run."""

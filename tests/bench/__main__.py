@@ -1,0 +1,32 @@
+"""`python -m tests.bench [collect|latency|cold]`: prints the figures that the suite promises of itself.
+
+collect  wall time of `pytest --collect-only`, and that it imports no vendor library
+latency  the reported p50 against LiteRT's own litert-benchmark, interleaved
+cold     the default profile from an empty cache and again with nothing changed,
+         against the converter calls, timed loops and data-set passes it consists of
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.bench import cold, collect, latency
+
+PARTS = {"collect": collect.main, "latency": latency.main, "cold": cold.main}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="default: all of them")
+    parser.add_argument("--profile", default="default", help="of the cold and warm runs (default: %(default)s)")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    held = [PARTS[name](options.profile) for name in options.parts or PARTS]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

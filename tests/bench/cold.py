@@ -1,0 +1,78 @@
+"""What the suite adds to the work itself: a cold run against its parts, and a warm run against its loops."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from suite import store
+from suite.record import Record
+from tests.bench.figures import held
+
+_NO_TENSORFLOW = 'raise ImportError("a warm run must not import TensorFlow")\n'
+_PARTS = Path(__file__).with_name("parts.py")
+
+
+def main(profile: str) -> bool:
+    """A cold and a warm run of the profile in a cache of their own, then the parts, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="pocketproof-bench-") as folder:
+        root = Path(folder)
+        environment = {**os.environ, "POCKETPROOF_CACHE": str(root / "cache")}
+        cold_seconds = _run(profile, root / "cold", environment)
+        records = store.load(root / "cold").records
+        blocked = root / "blocked" / "tensorflow"
+        blocked.mkdir(parents=True)
+        (blocked / "__init__.py").write_text(_NO_TENSORFLOW)
+        warm_seconds = _run(profile, root / "warm", {**environment, "PYTHONPATH": str(blocked.parent)})
+        again = store.load(root / "warm").records
+        parts = _measure_parts(profile, environment)
+    loops, loops_again = _loop_seconds(records), _loop_seconds(again)
+    print(f"       cold {cold_seconds:.0f} s, warm {warm_seconds:.0f} s, timed loops {loops:.0f} s")
+    print("       " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items()))
+    whole = loops + parts["converter"] + parts["passes"] + parts["reference"]
+    bare_warm = loops_again + parts["passes"]
+    return all(
+        (
+            held("cold run", cold_seconds / 60, 15, "minutes"),
+            held("cold run / sum of its bare parts", cold_seconds / whole, 1.15, ""),
+            held("warm run beyond its loops and passes", warm_seconds - bare_warm, 15, "s"),
+            held("converted again in the warm run", _converted_again(records, again), 0, "artifacts"),
+        )
+    )
+
+
+def _run(profile: str, report: Path, environment: dict[str, str]) -> float:
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "--profile", profile, "--report-dir", str(report)]
+    start = time.perf_counter()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"the {report.name} run failed:\n{result.stdout[-3000:]}{result.stderr[-2000:]}")
+    return time.perf_counter() - start
+
+
+def _loop_seconds(records: list[Record]) -> float:
+    """Wall time of the timed loops with their warm-ups, loads and first inferences."""
+    return sum(
+        (latency.wall_ns + sum(latency.warmup_ns) + latency.first_ns + latency.load_ns) / 1e9
+        for record in records
+        for latency in record.scaling
+    )
+
+
+def _converted_again(before: list[Record], after: list[Record]) -> int:
+    known = {record.case_id: record.artifact for record in before}
+    return sum(record.artifact != known[record.case_id] for record in after)
+
+
+def _measure_parts(profile: str, environment: dict[str, str]) -> dict[str, float]:
+    """The parts are run in a process of their own, since they need TensorFlow."""
+    command = [sys.executable, str(_PARTS), profile]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"the parts failed:\n{result.stderr[-3000:]}")
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("part ")]
+    return {name: float(seconds) for _, name, seconds in lines}

@@ -1,0 +1,79 @@
+"""Whether the p50 that is reported is what LiteRT's own tool reports, both on this machine in one run."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import suite
+from suite import benchmark, runtimes
+from suite.environment import cores
+from suite.runtimes.base import TimingPolicy
+from suite.runtimes.worker import Worker
+from suite.stats import summarise
+from tests.bench.figures import held
+
+MODELS = (("mobilenet_v2", "float32"), ("mobilenet_v2", "int8"), ("squeezenet", "float32"), ("resnet50", "float32"))
+ROUNDS = 8  # each runs both tools, in turn first and second
+_TOOL = Path(sys.executable).with_name("litert-benchmark")
+
+
+def main(profile: str) -> bool:
+    """The ratio of medians for some artifacts, at one thread and at all cores."""
+    return all([_compare(name, variant, threads) for name, variant in MODELS for threads in sorted({1, cores()})])
+
+
+def _compare(name: str, variant: str, threads: int) -> bool:
+    path = suite.convert(name, variant)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for turn in range(ROUNDS):
+        first, second = (_ours, _theirs) if turn % 2 == 0 else (_theirs, _ours)
+        for tool in (first, second):
+            (ours if tool is _ours else theirs).append(tool(path, threads))
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(f"       ours {_spread(ours)}, litert-benchmark {_spread(theirs)} ms")
+    return held(f"|p50 ratio - 1|, {name}/{variant}, {threads} threads", abs(ratio - 1), 0.03, "")
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.3f} ({min(values):.3f}..{max(values):.3f})"
+
+
+def _ours(path: Path, threads: int) -> float:
+    with Worker("LiteRT") as worker:
+        with runtimes.open_session("litert-xnnpack", path, threads=threads, worker=worker) as session:
+            sample = session.inputs[0]
+        import numpy as np
+
+        feed = {sample.name: np.random.default_rng(0).uniform(-1, 1, sample.shape).astype(np.float32)}
+        speed = benchmark.measure_speed(
+            "litert-xnnpack", path, feed, threads=threads, policy=TimingPolicy(), worker=worker
+        )
+    return summarise(speed.latency.samples_ns).p50_ms
+
+
+def _theirs(path: Path, threads: int) -> float:
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [_TOOL, f"--model={path}", f"--num_threads={threads}", "--num_runs=100", "--warmup_runs=20"]
+        subprocess.run([*command, f"--result_json={file.name}"], check=True, capture_output=True)
+        result = json.loads(Path(file.name).read_text())
+    return float(result["inference_median_ms"] if "inference_median_ms" in result else _median(result))
+
+
+def _median(result: dict[str, object]) -> float:
+    """The tool's JSON has named this field differently from version to version."""
+    found = [value for name, value in _flat(result) if "median" in name]
+    if len(found) != 1:
+        raise SystemExit(f"litert-benchmark's result has no one median: {result}")
+    return float(found[0])  # type: ignore[arg-type]
+
+
+def _flat(value: object, name: str = "") -> list[tuple[str, object]]:
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{name}.{key}")]
+    return [(name, value)]

@@ -1,0 +1,118 @@
+"""The bare work of a profile, one part after the other, as someone would write it without this suite.
+
+converter  TFLiteConverter.from_keras_model(model).convert() for each artifact
+passes     every sample through each artifact in a plain LiteRT loop
+reference  every sample through each Keras model
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from suite.discovery import BUNDLED, discover
+from suite.feeds import CALIBRATION_COUNT
+from suite.generated import photos
+from suite.matrix import Case, Request, cases
+from suite.preprocess import preprocess
+from suite.spec import ImageInput, ModelSpec
+
+
+class Stopwatch:
+    """Seconds by part."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    def __call__(self, part: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        self.seconds[part] += time.perf_counter() - start
+        return result
+
+
+def main(profile: str) -> None:
+    """Print the seconds of each part."""
+    import keras
+
+    watch = Stopwatch()
+    found = cases(discover(BUNDLED), Request(profile=profile))
+    for spec in {case.spec.name: case.spec for case in found}.values():
+        keras.backend.clear_session()
+        _examine(spec, [case for case in found if case.spec.name == spec.name], watch)
+    for part, seconds in watch.seconds.items():
+        print("part", part, f"{seconds:.3f}")
+
+
+def _examine(spec: ModelSpec, own: list[Case], watch: Stopwatch) -> None:
+    assert spec.build is not None
+    assert spec.dataset is not None
+    assert isinstance(spec.input, ImageInput)
+    dataset = spec.dataset()
+    model = spec.build("offline")
+    real = preprocess(dataset.evaluation().images, spec.input)
+    made = preprocess(photos(spec.input.height, spec.input.width), spec.input)
+    calibration = preprocess(dataset.calibration(CALIBRATION_COUNT).images, spec.input)
+    samples = np.concatenate([real, made])
+    watch("reference", lambda: model.predict(samples, batch_size=32, verbose=0))
+    with tempfile.TemporaryDirectory() as folder:
+        paths: dict[str, Path] = {}
+        for case in own:
+            variant = case.variant.name
+            if variant not in paths:
+                paths[variant] = Path(folder) / f"{variant}.tflite"
+                data = watch("converter", lambda variant=variant: _convert(model, variant, calibration))
+                paths[variant].write_bytes(data)
+            interpreter = _interpreter(case.target.engine, paths[variant])
+            watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
+
+
+def _convert(model: Any, variant: str, calibration: Any) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant == "int8":
+        converter.representative_dataset = lambda: ([sample[np.newaxis]] for sample in calibration)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return bytes(converter.convert())
+
+
+def _interpreter(engine: str, path: Path) -> Any:
+    """LiteRT with the kernels of the target; its time stands in for tflite-runtime's, which clashes with TensorFlow."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kinds = {"litert-reference": OpResolverType.BUILTIN_REF, "litert-xnnpack": OpResolverType.AUTO}
+    kind = kinds.get(engine, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    interpreter = Interpreter(str(path), num_threads=1, experimental_op_resolver_type=kind)
+    interpreter.resize_tensor_input(0, [1, *interpreter.get_input_details()[0]["shape"][1:]])
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _loop(interpreter: Any, samples: Any) -> None:
+    place = interpreter.get_input_details()[0]["index"]
+    answer = interpreter.get_output_details()[0]["index"]
+    for sample in samples:
+        interpreter.set_tensor(place, sample[np.newaxis])
+        interpreter.invoke()
+        interpreter.get_tensor(answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
