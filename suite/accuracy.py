@@ -51,8 +51,11 @@ def measure(
 
 
 def hits(scores: Array, labels: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
-    """(n,) whether the label is among the k highest scores; of equal ones the first wins, as in argmax."""
+    """(n,) whether the label is among the k highest scores.
+
+    Of equal ones the first wins, as in argmax; a NaN is above all, and never right.
+    """
     own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, np.newaxis]
-    above = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+    above = (~(scores <= own) | ((scores == own) & earlier)).sum(axis=1)
     return np.asarray(above < k)

@@ -20,7 +20,7 @@ from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import unknown
 from suite.original import BUILD_SECONDS, Original
 from suite.record import Stage
-from suite.runtimes.base import TensorInfo
+from suite.runtimes.base import TensorInfo, match
 from suite.spec import VARIANTS, Array, ModelSpec
 
 
@@ -127,5 +127,15 @@ def _spec(model: Any, folder: Path) -> ModelSpec:
 
 
 def _given(calibration: Array | Mapping[str, Array], inputs: tuple[TensorInfo, ...]) -> Feed:
-    arrays = calibration if isinstance(calibration, Mapping) else {inputs[0].name: np.asarray(calibration)}
-    return Feed.of({name: np.asarray(array) for name, array in arrays.items()})
+    arrays = calibration if isinstance(calibration, Mapping) else {inputs[0].name: calibration}
+    try:
+        given = match({name: np.asarray(array) for name, array in arrays.items()}, inputs)
+    except ValueError as error:
+        raise UsageError(f"calibration: {error}") from None
+    for info in inputs:
+        if given[info.name].shape[1:] != info.shape[1:]:
+            raise UsageError(
+                f"calibration holds {given[info.name].shape} for the input {info.name}, "
+                f"expected (n, ...) of {info.shape[1:]} each"
+            )
+    return Feed.of({info.name: given[info.name].astype(info.dtype, copy=False) for info in inputs})

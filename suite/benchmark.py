@@ -55,11 +55,12 @@ def measure_memory(engine: str, path: Path, sample: Mapping[str, Array], *, thre
     with runtimes.open_session(engine, path, threads=threads) as session:
         use = session.memory(sample, MEMORY_RUNS)
     base = use.baseline_bytes
+    unique, unique_base = use.unique_bytes, use.baseline_unique_bytes
     return Memory(
         peak_bytes=use.peak_bytes - base,
         baseline_bytes=base,
         loaded_bytes=use.loaded_bytes - base,
-        unique_bytes=None if use.unique_bytes is None else use.unique_bytes - base,
+        unique_bytes=None if unique is None or unique_base is None else unique - unique_base,
     )
 
 

@@ -31,7 +31,7 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._verified: dict[Path, tuple[tuple[str, int, int], ...]] = {}
+        self._verified: dict[Path, tuple[tuple[str, str, int, int], ...]] = {}
 
     def get_or_build(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
         """Return the folder of the entry; `build(folder)` fills it when it is missing or damaged.
@@ -67,8 +67,10 @@ class Cache:
         """Whether every file has the manifest's hash; one unchanged since the last look is not read again."""
         try:
             files: dict[str, str] = json.loads((place / _MANIFEST).read_bytes())["files"]
+            if sorted(files) != _names(place):
+                return False
             seen = tuple(
-                (name, stat.st_size, stat.st_mtime_ns)
+                (name, files[name], stat.st_size, stat.st_mtime_ns)
                 for name in sorted(files)
                 for stat in [(place / name).stat()]
             )
@@ -121,15 +123,17 @@ def _build(place: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -
     folder = Path(tempfile.mkdtemp(prefix=f"{place.name}.tmp-", dir=place.parent))
     try:
         build(folder)
-        files = {
-            file.relative_to(folder).as_posix(): sha256_file(file)
-            for file in folder.rglob("*")
-            if file.is_file()
-        }
+        files = {name: sha256_file(folder / name) for name in _names(folder)}
         (folder / _MANIFEST).write_text(json.dumps({"key": key, "files": files}, indent=1, default=str))
         folder.rename(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _names(folder: Path) -> list[str]:
+    """Every file of an entry, the manifest apart."""
+    files = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return sorted(name for name in files if name != _MANIFEST)
 
 
 def _remove_leftovers(place: Path) -> None:

@@ -85,6 +85,7 @@ class Feeds:
     ) -> None:
         self._spec, self._inputs, self._scratch = spec, inputs, scratch
         self.notes: tuple[str, ...] = ()
+        self._given_bounds = bounds
         self.image = self._image(bounds, rescales)
         self.dataset = self._dataset(dataset)
         self._made: dict[str, Feed] = {}
@@ -203,7 +204,9 @@ class Feeds:
 
     def _noise(self, split: str, names: tuple[str, ...] = ()) -> Feed:
         """Uniform samples in range, for inputs that are no image; generated ones begin with the extremes."""
-        low, high = self._spec.input.low, self._spec.input.high  # type: ignore[union-attr]
+        spec = self._spec.input
+        stated = (spec.low, spec.high) if isinstance(spec, TensorInput) else (0.0, 1.0)
+        low, high = self._given_bounds or stated
         random = np.random.default_rng(int(digest(split)[:8], 16))
         arrays = {}
         for info in self._inputs:

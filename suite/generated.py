@@ -100,7 +100,10 @@ def patterns(count: int = COUNT) -> tuple[Pattern, ...]:
 
     draw()
     # By its description: two photos of one level are one, whatever their unused fields hold.
-    return tuple({str(pattern): pattern for pattern in (*CORNERS, *drawn)}.values())[:count]
+    distinct: dict[str, Pattern] = {}
+    for pattern in (*CORNERS, *drawn):
+        distinct.setdefault(str(pattern), pattern)
+    return tuple(distinct.values())[:count]
 
 
 def photos(height: int, width: int, count: int = COUNT) -> Pixels:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -23,7 +23,9 @@ def measure(
     *,
     quantised: bool,
 ) -> Parity:
-    """Compare (real, generated) answers, each (n, ...) by output name; the worst output is reported.
+    """Compare (real, generated) answers, each (n, ...) by output name.
+
+    Of several outputs the worst of each measure is reported.
 
     Raises CheckFailed where they cannot be compared (names, shape, dtype, NaN)
     or where either side's answers carry no signal.
@@ -39,7 +41,7 @@ def measure(
         compared.append(
             _compare(real_ref, real_act, made_ref, made_act, patterns, tolerance, quantised=quantised)
         )
-    return min(compared, key=lambda parity: parity.real.sqnr_db)
+    return _worst(compared)
 
 
 def align(reference: Answers, actual: Answers) -> dict[str, tuple[Array, Array]]:
@@ -86,6 +88,26 @@ def _compare(
         generated=metrics.error_stats(made_ref, made_act),
         worst_pattern=_worst_pattern(made_ref, made_act, patterns),
         tolerance=asdict(tolerance),
+    )
+
+
+def _worst(outputs: Sequence[Parity]) -> Parity:
+    """The worst of each measure: an output that is off in one must not hide behind one off in another."""
+    return replace(
+        min(outputs, key=lambda parity: parity.generated.sqnr_db),
+        real=_worst_stats([parity.real for parity in outputs]),
+        generated=_worst_stats([parity.generated for parity in outputs]),
+    )
+
+
+def _worst_stats(outputs: Sequence[ErrorStats]) -> ErrorStats:
+    agreements = [stats.top1_agreement for stats in outputs if stats.top1_agreement is not None]
+    return replace(
+        max(outputs, key=lambda stats: stats.max_scaled_diff),
+        cosine_similarity=min(stats.cosine_similarity for stats in outputs),
+        worst_sample_cosine=min(stats.worst_sample_cosine for stats in outputs),
+        sqnr_db=min(stats.sqnr_db for stats in outputs),
+        top1_agreement=min(agreements, default=None),
     )
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from suite import environment, gates, run
 from suite.cache import default_cache
-from suite.data import open_dataset
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
 from suite.lab import Lab
 from suite.matrix import PROFILES, Case
@@ -160,15 +159,13 @@ def _proof(item: pytest.Item) -> tuple[Case | None, Check | None]:
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """Makes and measures everything; one a process."""
     current = pytestconfig.stash[_RUN]
-    options = pytestconfig.option
-    workers = current.worker_count
     made = Lab(
         default_cache(),
         current.thresholds,
-        weights=options.weights,
-        dataset=open_dataset(options.dataset) if options.dataset else None,
+        weights=pytestconfig.option.weights,
+        dataset=current.dataset,
         bounds=current.bounds,
-        threads=max(1, environment.cores() // workers),
+        threads=max(1, environment.cores() // current.worker_count),
     )
     yield made
     made.close()
@@ -225,7 +222,12 @@ def pytest_runtest_makereport(
     if over and (recorder := _recorder_of(item)) is not None:
         status, stage, message = _ending(report, error, recorder.check)
         record = recorder.finish(status, stage, message, call.duration)
-        item.config.stash[_RUN].store.append(record)
+        current = item.config.stash[_RUN]
+        try:
+            current.store.append(record)
+        except PocketproofError as full:
+            pytest.exit(str(full), returncode=pytest.ExitCode.TESTS_FAILED)
+        current.benchmarked |= recorder.check is Check.BENCHMARK and "scaling" in recorder.sections
         report.user_properties.append(("said", recorder.said))
     return report
 
@@ -305,15 +307,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             session.exitstatus = status
     if current.continues:
         return
-    verdict = current.conclude()
-    if session.exitstatus == pytest.ExitCode.OK and not verdict.passed:
+    try:
+        passed = current.conclude().passed
+    except PocketproofError as error:
+        current.complaint, passed = str(error), False
+    if session.exitstatus == pytest.ExitCode.OK and not passed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The gate's verdict, and where the report is."""
     current = config.stash[_RUN]
-    if current.verdict is None:
+    if current.verdict is None and not current.complaint:
         return
     terminalreporter.section("Pocketproof")
     for line, good in current.closing_words():

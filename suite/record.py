@@ -230,13 +230,21 @@ _decoder = msgspec.json.Decoder(Record)
 
 def decode(line: bytes) -> Record:
     """Read one line; ValueError names what does not fit the schema."""
-    version = msgspec.json.decode(line, type=_Version).schema_version
+    try:
+        record = _decoder.decode(line)
+    except msgspec.ValidationError:
+        _check_version(msgspec.json.decode(line, type=_Version).schema_version)
+        raise
+    _check_version(record.schema_version)
+    return record
+
+
+def _check_version(version: int) -> None:
     if version != SCHEMA_VERSION:
         raise ValueError(
             f"found schema_version {version}, expected {SCHEMA_VERSION}: "
             "read these results with the Pocketproof that wrote them"
         )
-    return _decoder.decode(line)
 
 
 class _Version(msgspec.Struct):

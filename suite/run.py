@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from suite import report
+from suite.data import open_dataset
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.environment import host
 from suite.errors import UsageError
@@ -17,7 +18,7 @@ from suite.gates import Verdict
 from suite.matrix import Case, Request, cases
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
-from suite.spec import ModelSpec
+from suite.spec import Dataset, ModelSpec
 from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
@@ -32,9 +33,12 @@ class Run:
     cases: list[Case]
     thresholds: Thresholds
     bounds: tuple[float, float] | None
+    dataset: Dataset | None
     continues: bool  # adds to a run that another process began
     directory: Path | None = None
+    benchmarked: bool = False
     verdict: Verdict | None = None
+    complaint: str = ""  # why there is no verdict
     broken: list[str] = field(default_factory=list)
 
     in_progress: ClassVar[Run | None] = None
@@ -55,6 +59,7 @@ class Run:
             cases=cases(models, request),
             thresholds=_thresholds(config.rootpath),
             bounds=_bounds(options.input_range),
+            dataset=open_dataset(options.dataset) if options.dataset else None,
             continues=bool(options.continue_run) or is_worker(config),
             broken=[str(model) for model in models.values() if isinstance(model, BrokenFixture)],
         )
@@ -115,7 +120,7 @@ class Run:
                 stage=Stage.RUN,
                 status=Status.CRASHED,
                 message=message,
-                checks={Check(check): result} if check in set(Check) else {},
+                checks={Check(check) if check in set(Check) else Check.CONVERSION: result},
                 environment=host(),
                 recorded_at=now(),
             )
@@ -166,7 +171,7 @@ class Run:
         """Lines for the end of the run, each with whether it is good or bad."""
         verdict = self.verdict
         if verdict is None:
-            return []
+            return [(self.complaint, False)]
         word = "may ship" if verdict.passed else "MAY NOT SHIP"
         counts = ", ".join(f"{count} {status}" for status, count in verdict.counts.items())
         lines: list[tuple[str, bool | None]] = [(f"verdict: {word} ({counts})", verdict.passed)]
@@ -179,9 +184,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFile:
-    """The path of a run's benchmark.json; the run's folder is made only when it is written."""
+    """The path of a run's benchmark.json.
+
+    The run's folder is made only when it is written; until a benchmark has run
+    it is false, so that pytest-benchmark does not complain of having nothing to write.
+    """
 
     run: Run
+
+    def __bool__(self) -> bool:
+        return self.run.benchmarked
 
     def __fspath__(self) -> str:
         return str(self.run.open() / BENCHMARK_JSON)

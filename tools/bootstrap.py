@@ -31,8 +31,8 @@ def main() -> int:
     """Install what the lock file says, if it is not installed yet."""
     if sys.version_info[:2] != (3, 11):
         print(
-            f"found Python {sys.version.split()[0]}, expected 3.11 "
-            "(tflite-runtime has no newer wheels): install it, or name it with make PYTHON=/path/to/python3.11",
+            f"found Python {sys.version.split()[0]}, expected 3.11 (tflite-runtime has no newer wheels): "
+            "install it, or name it with make PYTHON=...",
             file=sys.stderr,
         )
         return 2

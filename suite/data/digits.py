@@ -48,7 +48,7 @@ class Digits:
 
     @cached_property
     def _all(self) -> Samples:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
 
         values, labels = load_digits(return_X_y=True)
         return Samples(images=render(values.reshape(-1, 8, 8)), labels=labels.astype(np.int64))

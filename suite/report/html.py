@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from suite.report import words
 from suite.report.plots import plots
 from suite.report.view import View
@@ -14,6 +11,9 @@ from suite.report.view import View
 
 def render(view: View) -> str:
     """The whole page. Everything that came from a record is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # not while pytest collects
+    from markupsafe import Markup
+
     environment = Environment(
         loader=PackageLoader("suite.report"),
         autoescape=True,

@@ -83,7 +83,11 @@ def _accuracy_by_size(view: View) -> Plot | None:
         "layer": layers,
         "encoding": {
             "x": x,
-            "y": {**y, "scale": {"zero": False, "padding": 16}, "axis": {"tickCount": 6}},
+            "y": {
+                **y,
+                "scale": {"domain": _around([value["top1"] for value in values])},
+                "axis": {"tickCount": 5},
+            },
             "description": {"field": "label"},
         },
     }
@@ -220,19 +224,36 @@ def _by_variant(view: View, *channels: str) -> Spec:
     }
 
 
+def _around(percentages: Sequence[float]) -> list[float]:
+    """A range that holds the values with room to spare, at least two points wide."""
+    low, high = min(percentages), max(percentages)
+    room = max(1.0, 0.12 * (high - low))
+    return [low - room, high + room]
+
+
 def _log_x(field: str, title: str, values: Sequence[float], room: float = 1.0) -> Spec:
-    """A logarithmic axis over the values, marked at 1, 2 and 5; `room` widens it to the right."""
+    """A logarithmic axis over the values, marked at round values; `room` widens it to the right."""
     low, high = min(values) / 1.2, max(values) * 1.2 * room
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 50 else (1,)
-    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
     return {
         "field": field,
         "type": "quantitative",
         "title": title,
         "scale": {"type": "log", "nice": False, "domain": [low, high]},
-        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~g"},
+        "axis": {"values": _log_ticks(low, high), "format": "~g"},
     }
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round values between `low` and `high`: powers of ten where these are enough, else finer."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [
+            tick for power in powers for step in steps if low <= (tick := float(f"{step}e{power}")) <= high
+        ]
+        if len(ticks) >= 3:
+            break
+    return ticks
 
 
 _CONFIG: Spec = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from suite.report import words
 from suite.report.view import View
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 MAX_CASES = 20  # failing cases told in full
 MAX_ROWS = 40
@@ -19,6 +20,8 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 def render(view: View) -> str:
     """The summary as GitHub-flavoured Markdown."""
+    from jinja2 import Environment, PackageLoader  # not while pytest collects
+
     environment = Environment(
         loader=PackageLoader("suite.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -29,6 +32,8 @@ def render(view: View) -> str:
 
 def _text(value: object) -> Markup:
     """Plain text that Markdown and HTML leave as it is, on one line."""
+    from markupsafe import Markup
+
     text = " ".join(str(value).split())
     if len(text) > MAX_MESSAGE:
         text = f"{text[:MAX_MESSAGE]} …"
@@ -37,6 +42,8 @@ def _text(value: object) -> Markup:
 
 def _code(value: object) -> Markup:
     """A code span, fenced by more backticks than the text holds."""
+    from markupsafe import Markup
+
     text = " ".join(str(value).split())
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""

@@ -63,7 +63,11 @@ class Pool:
                 worker.close()
             worker = self._workers[kind] = Worker(kind)
             if opens:
-                worker.call("open", opens, stage=Stage.LOAD, timeout=LOAD_SECONDS)
+                try:
+                    worker.call("open", opens, stage=Stage.LOAD, timeout=LOAD_SECONDS)
+                except BaseException:
+                    worker.close()  # alive, it would be taken for one that has opened
+                    raise
         return worker
 
     def close(self) -> None:

@@ -41,14 +41,14 @@ class TimingPolicy:
     """How long to measure: at least `min_runs` and `min_seconds`, never beyond `max_seconds` or `max_runs`.
 
     The defaults are those of TensorFlow Lite's benchmark_model, with a shorter
-    cap; `max_runs` keeps the raw samples of the quickest models to a few kilobytes.
+    cap; `max_runs`, MLPerf's 1024, keeps the raw samples of the quickest models small.
     """
 
     warmup_min_runs: int = 1
     warmup_max_runs: int = 1024
     warmup_min_seconds: float = 0.5
     min_runs: int = 50
-    max_runs: int = 4096
+    max_runs: int = 1024
     min_seconds: float = 1.0
     max_seconds: float = 30.0
 
@@ -68,11 +68,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Bytes of the process that holds the session."""
+    """Bytes of the process that holds the session; the baseline is before the artifact was opened."""
 
     baseline_bytes: int
     loaded_bytes: int
     peak_bytes: int
+    baseline_unique_bytes: int | None
     unique_bytes: int | None
 
 

@@ -44,7 +44,8 @@ class InterpreterSession:
 
     def __init__(self, make: Callable[..., Any], path: Path, threads: int) -> None:
         self.threads = threads
-        baseline = loop.resident_bytes()
+        self._baseline_unique = loop.unique_bytes()
+        self._baseline = loop.resident_bytes()
         start = time.perf_counter_ns()
         try:
             self._interpreter = make(model_path=str(path), num_threads=threads)
@@ -53,7 +54,6 @@ class InterpreterSession:
         except (ValueError, RuntimeError) as error:
             raise _load_error(error, path) from None
         self._load_ns = time.perf_counter_ns() - start
-        self._baseline = baseline
         self._loaded = loop.resident_bytes()
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
@@ -119,6 +119,7 @@ class InterpreterSession:
             baseline_bytes=self._baseline,
             loaded_bytes=self._loaded,
             peak_bytes=loop.peak_bytes(),
+            baseline_unique_bytes=self._baseline_unique,
             unique_bytes=loop.unique_bytes(),
         )
 

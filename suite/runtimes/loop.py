@@ -85,7 +85,7 @@ def peak_bytes() -> int:
 
 def unique_bytes() -> int | None:
     """Unique set size of this process: what would be freed if it ended."""
-    import psutil  # imported here: it would count as the model's memory if it came earlier
+    import psutil
 
     try:
         return int(psutil.Process().memory_full_info().uss)

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib
 import os
+import pickle
 import re
 import signal
 import socket
@@ -27,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from suite.errors import CaseError, PocketproofError, WorkerCrashed
+from suite.errors import CaseError, PocketproofError, StagedError, WorkerCrashed
 from suite.record import Stage
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -83,9 +84,12 @@ class Worker:
         Raises what it raised where that is a PocketproofError; WorkerCrashed
         when the process died or did not answer within `timeout` seconds.
         """
+        if self._log.closed:
+            raise WorkerCrashed(f"{self.name} has ended: open it again", stage=stage)
+        request = pickle.dumps((function, args))
         self._log.seek(0, os.SEEK_END)
         try:
-            self._connection.send((function, args))
+            self._connection.send_bytes(request)
             if not self._connection.poll(timeout):
                 words = self._last_words()
                 self.close()
@@ -97,6 +101,9 @@ class Worker:
             answer = self._connection.recv()
         except (EOFError, ConnectionError, BrokenPipeError):
             raise WorkerCrashed(self._obituary(), stage=stage) from None
+        except BaseException:  # interrupted: the answer, when it comes, is not that of the next call
+            self.close()
+            raise
         return _unwrap(answer, stage)
 
     def close(self) -> None:
@@ -166,13 +173,27 @@ def _serve(connection: Connection) -> None:
             function, args = connection.recv()
         except (EOFError, ConnectionError):
             return
-        try:
-            reply: tuple[str, Any] = ("ok", _dispatch(held, function, args))
-        except PocketproofError as error:
-            reply = ("error", error)
-        except Exception as error:
-            reply = ("raised", (type(error).__name__, str(error), _short_trace(error)))
-        connection.send(reply)
+        connection.send_bytes(_answer(held, function, args))
+
+
+def _answer(held: dict[str, Any], function: str, args: tuple[Any, ...]) -> bytes:
+    """The pickled reply; an answer that cannot be pickled is an error like any other."""
+    reply: tuple[str, Any]
+    try:
+        return pickle.dumps(("ok", _dispatch(held, function, args)))
+    except PocketproofError as error:
+        reply = ("error", _plain(error))
+    except Exception as error:
+        reply = ("raised", (type(error).__name__, str(error), _short_trace(error)))
+    return pickle.dumps(reply)
+
+
+def _plain(error: PocketproofError) -> PocketproofError:
+    """The error as a class of this package: the parent may lack one that a fixture defines."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == "suite")
+    fields = {"stage": error.stage, "status": error.status} if isinstance(error, StagedError) else {}
+    plain: PocketproofError = kind(str(error), **fields)
+    return plain
 
 
 def _dispatch(held: dict[str, Any], function: str, args: tuple[Any, ...]) -> Any:

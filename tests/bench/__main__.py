@@ -19,7 +19,9 @@ PARTS = {"collect": collect.main, "latency": latency.main, "cold": cold.main}
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="default: all of them")
-    parser.add_argument("--profile", default="default", help="of the cold and warm runs (default: %(default)s)")
+    parser.add_argument(
+        "--profile", default="default", help="of the cold and warm runs (default: %(default)s)"
+    )
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:

@@ -46,7 +46,18 @@ def main(profile: str) -> bool:
 
 
 def _run(profile: str, report: Path, environment: dict[str, str]) -> float:
-    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "--profile", profile, "--report-dir", str(report)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "-q",
+        "--profile",
+        profile,
+        "--report-dir",
+        str(report),
+    ]
     start = time.perf_counter()
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -29,6 +29,11 @@ def main(profile: str) -> bool:
     return all(
         (
             held("pytest --collect-only, median", statistics.median(seconds), 2.0, "s"),
-            held(f"vendor libraries imported by it ({listed.stderr.strip()})", len(listed.stderr.split()), 0, ""),
+            held(
+                f"vendor libraries imported by it ({listed.stderr.strip()})",
+                len(listed.stderr.split()),
+                0,
+                "",
+            ),
         )
     )

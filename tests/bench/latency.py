@@ -17,14 +17,21 @@ from suite.runtimes.worker import Worker
 from suite.stats import summarise
 from tests.bench.figures import held
 
-MODELS = (("mobilenet_v2", "float32"), ("mobilenet_v2", "int8"), ("squeezenet", "float32"), ("resnet50", "float32"))
+MODELS = (
+    ("mobilenet_v2", "float32"),
+    ("mobilenet_v2", "int8"),
+    ("squeezenet", "float32"),
+    ("resnet50", "float32"),
+)
 ROUNDS = 8  # each runs both tools, in turn first and second
 _TOOL = Path(sys.executable).with_name("litert-benchmark")
 
 
 def main(profile: str) -> bool:
     """The ratio of medians for some artifacts, at one thread and at all cores."""
-    return all([_compare(name, variant, threads) for name, variant in MODELS for threads in sorted({1, cores()})])
+    return all(
+        [_compare(name, variant, threads) for name, variant in MODELS for threads in sorted({1, cores()})]
+    )
 
 
 def _compare(name: str, variant: str, threads: int) -> bool:

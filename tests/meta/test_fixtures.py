@@ -190,7 +190,7 @@ def test_network_without_published_weights_is_skipped_with_a_remedy() -> None:
         build_it = spec_of(name).build
         assert build_it is not None
         with pytest.raises(
-            CaseError, match="no ImageNet weights are published .* --weights offline"
+            CaseError, match=r"no ImageNet weights are published .* --weights offline"
         ) as error:
             build_it("imagenet")
         assert error.value.status is Status.SKIPPED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -368,6 +369,21 @@ def test_a_run_without_numbers_has_no_plots() -> None:
     assert plots.plots(arrange([replace(records.passed(), accuracy=None, latency=None, scaling=())])) == []
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.09, 230, [0.1, 1, 10, 100]),
+        (0.04, 0.6, [0.05, 0.1, 0.2, 0.5]),
+        (0.075, 0.13, [0.08, 0.09, 0.1]),
+        (100.0, 100.0, [100.0]),
+    ],
+)
+def test_marks_of_a_logarithmic_axis_are_round_and_enough(
+    low: float, high: float, ticks: list[float]
+) -> None:
+    assert plots._log_ticks(low, high) == ticks
+
+
 def test_a_plot_of_too_many_rows_says_what_it_leaves_out() -> None:
     _, latency = plots.plots(arrange(list(records.many(500))))
     assert "40 slowest of 100" in latency.caption
@@ -472,3 +488,9 @@ def probe(built: Path, tmp_path: Path, width: int, fragment: str = "") -> str:
     found = re.search(r'<pre id="probe">(.*?)</pre>', dom)
     assert found is not None, dom[:500]
     return found[1]
+
+
+def test_importing_the_report_imports_nothing_slow() -> None:
+    code = "import sys, suite.report; print(sorted({'jinja2', 'scipy', 'vl_convert'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,141 @@
+"""What the suite's own tests share: a small cache, and small models in every format, made once.
+
+TensorFlow stays out of pytest's process here as it does in a real run: models
+are built in a worker, and processes of a parallel run share what one of them built.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite import runtimes
+from suite.cache import Cache, sha256_file
+from suite.converters import artifact as artifacts
+from suite.discovery import from_model_file
+from suite.feeds import Feeds
+from suite.original import Original
+from suite.record import Stage
+from suite.spec import VARIANTS
+from tests.meta import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """An empty one."""
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def pool() -> Iterator[runtimes.Pool]:
+    """Workers of this test alone, as of a run that has just begun."""
+    made = runtimes.Pool()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """One for all tests, and for all processes of a parallel run."""
+    own = tmp_path_factory.getbasetemp()
+    return Cache((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared_cache")
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Iterator[runtimes.Pool]:
+    """Workers that live as long as the session: TensorFlow takes seconds to start."""
+    made = runtimes.Pool()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def saved(shared_cache: Cache, tensorflow: runtimes.Pool) -> Path:
+    """The folder with the tiny models in every format."""
+
+    def build(folder: Path) -> None:
+        worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+        worker.call("tests.meta.tiny:save", folder, stage=Stage.BUILD, timeout=180)
+
+    return shared_cache.get_or_build("tiny", {"code": sha256_file(Path(tiny.__file__))}, build)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model, its feeds, and its artifacts."""
+
+    original: Original
+    feeds: Feeds
+    cache: Cache
+
+    def artifact(self, variant: str) -> Path:
+        return artifacts.artifact(self.original, VARIANTS[variant], self.feeds, self.cache)[0]
+
+
+@pytest.fixture(scope="session")
+def subject(
+    shared_cache: Cache,
+    tensorflow: runtimes.Pool,
+    saved: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Subject]:
+    """A tiny model by its file's name."""
+
+    def make(name: str) -> Subject:
+        spec = from_model_file(saved / name)
+        original = Original(spec, "offline", shared_cache, tensorflow)
+        feeds = Feeds(spec, original.card.inputs, scratch=tmp_path_factory.mktemp("scratch"))
+        return Subject(original, feeds, shared_cache)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def classifier(subject: Callable[[str], Subject]) -> Subject:
+    return subject("classifier.keras")
+
+
+@pytest.fixture(scope="session")
+def two_headed(subject: Callable[[str], Subject]) -> Subject:
+    return subject("two_headed.keras")
+
+
+@pytest.fixture(scope="session")
+def litert(tensorflow: runtimes.Pool) -> Callable[[], runtimes.Worker]:
+    """The living LiteRT worker; another after a crash."""
+    return lambda: tensorflow.worker("LiteRT")
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Sixteen images as the classifier takes them."""
+    return np.random.default_rng(0).uniform(0, 1, (16, 16, 16, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python code in a process and a working folder of its own, with the suite importable."""
+
+    def run(
+        code: str, *arguments: object, timeout: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
