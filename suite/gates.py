@@ -62,6 +62,7 @@ class Finding:
     message: str
     case_id: str = ""
     check: Check | None = None  # the test that shows it again
+    options: str = ""  # of the run, without which the case is not there
     obtained: float | None = None
     limit: float | None = None
 
@@ -105,7 +106,8 @@ def judge_case(record: Record, thresholds: Thresholds) -> list[Finding]:
         found.append(Finding(gate=Gate.THRESHOLDS, message=str(error)))
     else:
         found += _check_numbers(record, tolerance, budget)
-    return [replace(finding, case_id=record.case_id) for finding in found]
+    options = str(record.environment.get("options", ""))
+    return [replace(finding, case_id=record.case_id, options=options) for finding in found]
 
 
 def _merged(records: Iterable[Record]) -> list[Record]:

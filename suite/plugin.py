@@ -179,7 +179,7 @@ def recorder(request: pytest.FixtureRequest, case: Case) -> Recorder:
         raise UsageError(
             f"{request.node.name} records a case but carries none of the marks {', '.join(Check)}"
         )
-    made = Recorder(case, check)
+    made = Recorder(case, check, options=request.config.stash[_RUN].options)
     request.node.stash[_RECORDER] = made
     return made
 
@@ -217,7 +217,7 @@ def pytest_runtest_makereport(
     if isinstance(error, StagedError) and error.status in (Status.CRASHED, Status.SKIPPED):
         _reclassify(report, item, error)
     if isinstance(error, PocketproofError) and report.outcome == "failed":
-        report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r}"
+        report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r} {item.config.stash[_RUN].options}"
     over = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
     if over and (recorder := _recorder_of(item)) is not None:
         status, stage, message = _ending(report, error, recorder.check)

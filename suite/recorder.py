@@ -21,6 +21,7 @@ class Recorder:
     sections: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    options: str = ""  # of the command line, without which this case would not be there
     said: str = ""  # a few words for the progress line
 
     def add(self, **sections: Any) -> None:
@@ -44,7 +45,7 @@ class Recorder:
             reasons=self.reasons,
             notes=(*self.case.spec.notes, *self.notes),
             override=override(self.case),
-            environment=host(),
+            environment={**host(), "options": self.options},
             recorded_at=now(),
             **self.sections,
         )

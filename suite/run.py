@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -23,6 +24,16 @@ from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
 BENCHMARK_JSON = "benchmark.json"
+_SELECTING = (
+    "models",
+    "variants",
+    "model_file",
+    "artifact",
+    "dataset",
+    "input_range",
+    "fixtures_dir",
+    "weights",
+)
 
 
 @dataclass(slots=True)
@@ -75,6 +86,16 @@ class Run:
     def begun(self) -> bool:
         """Whether cases were planned: a run of other tests alone leaves no results."""
         return self.directory is not None and (self.directory / RESULTS).exists()
+
+    @property
+    def options(self) -> str:
+        """The options that decide which cases there are, as they are written on a command line."""
+        given = {name: getattr(self.config.option, name) for name in _SELECTING}
+        words = [f"--profile={self.config.option.profile}"]
+        for name, value in given.items():
+            option = "--" + name.replace("_", "-")
+            words += [f"{option}={item}" for item in (value if isinstance(value, list) else [value]) if item]
+        return shlex.join(words)
 
     @property
     def worker_count(self) -> int:

@@ -80,5 +80,5 @@ def command(finding: Finding) -> str | None:
         return None
     if finding.check is None:
         model, variant, _ = finding.case_id.split("/", 2)
-        return f"pytest --models {model} --variants {variant}"
-    return f"pytest {proof(finding.check, finding.case_id)}"
+        return f"pytest --models {model} --variants {variant} {finding.options}".rstrip()
+    return f"pytest {proof(finding.check, finding.case_id)} {finding.options}".rstrip()

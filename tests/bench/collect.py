@@ -13,7 +13,8 @@ RUNS = 5
 _LIST_MODULES = """
 import sys, pytest
 pytest.main(["--collect-only", "-q"])
-print(*sorted({name.split(".")[0] for name in sys.modules} & {"tensorflow", "keras", "coremltools"}), file=sys.stderr)
+vendors = {"tensorflow", "keras", "coremltools"} & {name.split(".")[0] for name in sys.modules}
+print(*sorted(vendors), file=sys.stderr)
 """
 
 

@@ -12,13 +12,20 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import psutil
 import pytest
-from tests.meta.product import ROOT, Product, fixture
 
 from suite.record import Check, Stage, Status
+from tests.meta.product import ROOT, Product, fixture
 
 HOST = "host/litert-xnnpack"
 SMALL = ("--models", "digits_cnn", "--profile", "smoke", "-v")
 QUICK = ("--variants", "float32", "--profile", "smoke", "-m", "not benchmark")
+
+SPOIL = """
+def spoil(model):
+    import numpy
+    model.layers[-1].bias.assign(numpy.full(4, numpy.nan))
+    return model
+"""
 
 
 @pytest.fixture
@@ -129,12 +136,10 @@ def test_one_broken_fixture_fails_the_run_and_spares_the_others(product):
     folder = product.fixtures(
         good=fixture(),
         broken="raise RuntimeError('no such checkpoint')",
-        nan=fixture()
-        .replace("return keras.Sequential", "model = keras.Sequential")
-        .replace(
-            "\nSPEC",
-            "    import numpy\n    model.layers[-1].bias.assign(numpy.full(4, numpy.nan))\n    return model\n\nSPEC",
-        ),
+        nan=fixture(classes=4)
+        .replace("return keras.Sequential", "return spoil(keras.Sequential")
+        .replace("])\n", "]))\n", 1)
+        + SPOIL,
         raises=fixture().replace("import keras\n", "raise KeyError('weights')\n", 1),
     )
     run = product.run(f"--fixtures-dir={folder}", *QUICK, "--models", "*", "-v")
