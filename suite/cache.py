@@ -22,6 +22,7 @@ from typing import Any
 
 from suite.errors import PocketproofError
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 FORMAT = 1  # of the entries; part of every key
 _MANIFEST = "entry.json"
 
@@ -41,7 +42,7 @@ class Cache:
         if (found := self.lookup(kind, key)) is not None:
             return found
         place = self._place(kind, key)
-        with _full_disk_explained(self.root), _locked(place):
+        with full_disk_explained(self.root), _locked(place):
             if self._intact(place):
                 return place
             _remove_leftovers(place)
@@ -143,11 +144,12 @@ def _remove_leftovers(place: Path) -> None:
 
 
 @contextmanager
-def _full_disk_explained(root: Path) -> Iterator[None]:
+def full_disk_explained(root: Path) -> Iterator[None]:
+    """Say of a disk that takes no more what to do about it."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in UNWRITABLE:
             raise
         raise PocketproofError(
             f"cannot write to the cache {root}: {error.strerror}. Free some space there, "

@@ -96,7 +96,7 @@ def _line_in(path: Path, error: BaseException) -> str:
     """Where in the fixture itself the error came up."""
     trace, line = error.__traceback__, 0
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
             line = trace.tb_lineno
         trace = trace.tb_next
     return f" (line {line})" if line else ""

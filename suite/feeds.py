@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite import generated, preprocess
-from suite.cache import digest, sha256_file
+from suite.cache import digest, full_disk_explained, sha256_file
 from suite.data import digits
 from suite.errors import CaseError
 from suite.record import Stage
@@ -70,7 +70,8 @@ class Feeds:
     """The three feeds of one model, made when first asked for.
 
     `dataset` is what the user gave, in place of the fixture's own; `bounds`
-    the value range of a model without a fixture.
+    the value range of a model without a fixture; `classes` how many scores the
+    model answers.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class Feeds:
         dataset: Dataset | None = None,
         bounds: tuple[float, float] | None = None,
         rescales: bool = False,
+        classes: int | None = None,
     ) -> None:
         self._spec, self._inputs, self._scratch = spec, inputs, scratch
+        self._given, self._classes = dataset, classes
         self.notes: tuple[str, ...] = ()
         self._given_bounds = bounds
         self.image = self._image(bounds, rescales)
@@ -157,9 +160,17 @@ class Feeds:
 
     @property
     def labelled(self) -> bool:
-        """Whether the labels are the model's own, so that accuracy means something."""
-        stand_in = self._spec.dataset is None and isinstance(self.dataset, digits.Digits)
-        return self.dataset is not None and not stand_in
+        """Whether the labels are the model's own, so that accuracy means something.
+
+        The user's labels are taken at their word; a fixture's data set is the
+        model's own when it has as many classes as the model answers (digits do
+        not, under weights of ImageNet).
+        """
+        if self._given is not None:
+            return True
+        if self.dataset is None or self._spec.dataset is None:
+            return False
+        return self._classes in (None, len(self.dataset.classes))
 
     def _take(self, split: str) -> Feed:
         dataset = self.dataset
@@ -245,7 +256,8 @@ class Feeds:
                 places[name] = array
                 continue
             path = self._scratch / f"{sha256[:16]}-{name}.npy"
-            np.save(path, array)
+            with full_disk_explained(self._scratch):
+                np.save(path, array)
             places[name] = path
         count = len(next(iter(arrays.values())))
         return Feed(arrays=places, count=count, sha256=sha256, labels=labels, names=names)

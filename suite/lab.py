@@ -70,6 +70,7 @@ class Lab:
                 dataset=self._dataset,
                 bounds=self._bounds,
                 rescales=original.card.rescales,
+                classes=original.card.outputs[0].shape[-1] if original.card.outputs else None,
             )
             self._subject = spec.name, Subject(original, feeds)
         return self._subject[1]
@@ -104,9 +105,7 @@ class Lab:
         subject = self.subject(case.spec)
         feed, dataset = subject.feeds.evaluation(), subject.feeds.dataset
         if feed.labels is None or dataset is None:
-            return (
-                "the samples have no labels of this model: give --dataset FILE.npz with 'images' and 'labels'"
-            )
+            return "the samples have no labels of this model: give --dataset with labels"
         actual = self._run(case, path, sha256)
         pairs = list(parity.align(self._reference(subject, actual)[0], actual[0]).values())
         if len(pairs) != 1 or pairs[0][0].ndim != 2:

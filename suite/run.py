@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,9 +65,10 @@ class Run:
             variants=_names(options.variants),
             artifacts=tuple(Path(path) for path in options.artifact),
         )
+        _check_weights(options.weights)
         made = cls(
             config=config,
-            cases=cases(models, request),
+            cases=cases(models if options.weights == "offline" else _as_published(models), request),
             thresholds=_thresholds(config.rootpath),
             bounds=_bounds(options.input_range),
             dataset=open_dataset(options.dataset) if options.dataset else None,
@@ -78,7 +79,6 @@ class Run:
             made.directory = Path(config.workerinput["pocketproof_run"])
         elif options.continue_run:
             made.directory = Path(options.continue_run)
-        _check_weights(options.weights)
         cls.in_progress = made
         return made
 
@@ -247,6 +247,16 @@ def _models(options: Any) -> dict[str, ModelSpec | BrokenFixture]:
         spec = from_model_file(Path(options.model_file))
         return {spec.name: spec}
     return discover(Path(options.fixtures_dir) if options.fixtures_dir else BUNDLED)
+
+
+def _as_published(models: dict[str, ModelSpec | BrokenFixture]) -> dict[str, ModelSpec | BrokenFixture]:
+    """The models without what their fixtures state of the offline weights."""
+    return {
+        name: model
+        if isinstance(model, BrokenFixture)
+        else replace(model, tolerances={}, expected_failures=(), weights="published")
+        for name, model in models.items()
+    }
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from suite.record import Record, Status, decode, encode, merge
 
 RESULTS = "results.jsonl"
 LATEST = "latest"
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _SECTIONS = ("artifact", "parity", "accuracy", "latency", "throughput", "memory", "cpu", "gpu", "thermal")
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from suite.cache import UNWRITABLE
 from suite.errors import CaseError, PocketproofError, StagedError, WorkerCrashed
 from suite.record import Stage
 
@@ -183,6 +184,14 @@ def _answer(held: dict[str, Any], function: str, args: tuple[Any, ...]) -> bytes
         return pickle.dumps(("ok", _dispatch(held, function, args)))
     except PocketproofError as error:
         reply = ("error", _plain(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            reply = ("raised", (type(error).__name__, str(error), _short_trace(error)))
+        else:
+            reply = (
+                "error",
+                PocketproofError(f"cannot write {error.filename}: {error.strerror}. Free some space"),
+            )
     except Exception as error:
         reply = ("raised", (type(error).__name__, str(error), _short_trace(error)))
     return pickle.dumps(reply)

@@ -29,9 +29,9 @@ _TOOL = Path(sys.executable).with_name("litert-benchmark")
 
 def main(profile: str) -> bool:
     """The ratio of medians for some artifacts, at one thread and at all cores."""
-    return all(
-        [_compare(name, variant, threads) for name, variant in MODELS for threads in sorted({1, cores()})]
-    )
+    counts = sorted({1, cores()})
+    held_each = [_compare(name, variant, threads) for name, variant in MODELS for threads in counts]
+    return all(held_each)
 
 
 def _compare(name: str, variant: str, threads: int) -> bool:

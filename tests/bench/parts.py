@@ -94,7 +94,7 @@ def _convert(model: Any, variant: str, calibration: Any) -> bytes:
 
 
 def _interpreter(engine: str, path: Path) -> Any:
-    """LiteRT with the kernels of the target; it stands in for tflite-runtime, which clashes with TensorFlow."""
+    """LiteRT with the kernels of the target; for tflite-runtime too, which clashes with TensorFlow."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kinds = {"litert-reference": OpResolverType.BUILTIN_REF, "litert-xnnpack": OpResolverType.AUTO}

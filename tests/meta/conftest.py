@@ -20,7 +20,7 @@ from suite import runtimes
 from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.discovery import from_model_file
-from suite.feeds import Feeds
+from suite.feeds import Feed, Feeds
 from suite.original import Original
 from suite.record import Stage
 from suite.spec import VARIANTS
@@ -101,7 +101,16 @@ def subject(
 
 @pytest.fixture(scope="session")
 def classifier(subject: Callable[[str], Subject]) -> Subject:
-    return subject("classifier.keras")
+    made = subject("classifier.keras")
+    for variant in VARIANTS:  # while TensorFlow's process holds this model
+        made.artifact(variant)
+    return made
+
+
+@pytest.fixture(scope="session")
+def expected(classifier: Subject, images: np.ndarray) -> np.ndarray:
+    """The classifier's own answers to `images`."""
+    return classifier.original.answers(Feed.of({"input": images}))["output"]
 
 
 @pytest.fixture(scope="session")
@@ -110,12 +119,6 @@ def two_headed(subject: Callable[[str], Subject]) -> Subject:
 
 
 @pytest.fixture(scope="session")
-def litert(tensorflow: runtimes.Pool) -> Callable[[], runtimes.Worker]:
-    """The living LiteRT worker; another after a crash."""
-    return lambda: tensorflow.worker("LiteRT")
-
-
-@pytest.fixture
 def images() -> np.ndarray:
     """Sixteen images as the classifier takes them."""
     return np.random.default_rng(0).uniform(0, 1, (16, 16, 16, 3)).astype(np.float32)

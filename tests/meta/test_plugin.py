@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -130,6 +131,27 @@ def test_a_data_set_without_images_ends_the_run_at_once(product):
     assert run.status == 4
     assert "empty.npz" in run.text
     no_traceback(run.text)
+
+
+def test_a_full_disk_ends_the_run_with_what_to_do(product):
+    product.run(*SMALL, "-m", "parity")
+    command, report = product.command(*SMALL, "-m", "parity")
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=product.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        # No file may grow beyond this: room for the plan, not for the results.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)),
+    )
+    text = result.stdout + result.stderr
+    assert result.returncode == 1, text
+    no_traceback(text)
+    assert "results.jsonl" in text
+    assert "free" in text.lower()
+    assert (report / "results.jsonl").read_bytes().count(b"\n") >= 2, "what was written stays"
 
 
 def test_one_broken_fixture_fails_the_run_and_spares_the_others(product):

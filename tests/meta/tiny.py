@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 
-def classifier() -> Any:
+def classifier(batch: int | None = None) -> Any:
     """One 16x16 image to ten scores."""
     import keras
 
     keras.utils.set_random_seed(7)
-    image = keras.Input((16, 16, 3), name="image")
+    image = keras.Input((16, 16, 3), batch_size=batch, name="image")
     x = keras.layers.Conv2D(16, 3, strides=2, activation="relu", name="conv")(image)
     x = keras.layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
     x = keras.layers.Flatten(name="flat")(x)
@@ -57,7 +57,8 @@ def save(folder: Path) -> None:
         model.save(folder / "classifier.h5")
     model.export(folder / "classifier_saved", verbose=False)
     # As the documentation of TensorFlow does it, to hold our own way of converting against.
-    (folder / "plain.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    plain = tf.lite.TFLiteConverter.from_keras_model(classifier(batch=1))
+    (folder / "plain.tflite").write_bytes(plain.convert())
     two_headed().save(folder / "two_headed.keras")
     broken(float("nan")).save(folder / "nan.keras")
     empty = folder / "no_signature"
