@@ -62,6 +62,7 @@ class Lab:
         if self._subject is None or self._subject[0] != spec.name:
             if self._subject is not None:
                 self._subject[1].feeds.discard()
+                self.pool.shed()
             original = Original(spec, self._weights, self.cache, self.pool)
             feeds = Feeds(
                 spec,

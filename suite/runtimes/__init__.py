@@ -43,6 +43,7 @@ ENGINES: Mapping[str, Engine] = {
 
 LOAD_SECONDS = 180.0  # TensorFlow's own import is among it
 RUN_SECONDS = 900.0
+LARGE_BYTES = 4 << 30  # of a worker between two models
 _PACKAGE_ALIASES = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
 
 
@@ -69,6 +70,12 @@ class Pool:
                     worker.close()  # alive, it would be taken for one that has opened
                     raise
         return worker
+
+    def shed(self) -> None:
+        """End the workers that have grown large; converters do not give all their memory back."""
+        for kind, worker in list(self._workers.items()):
+            if worker.resident_bytes() > LARGE_BYTES:
+                self._workers.pop(kind).close()
 
     def close(self) -> None:
         """End every worker."""

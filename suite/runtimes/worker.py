@@ -75,6 +75,14 @@ class Worker:
         """Of the child process."""
         return self._process.pid
 
+    def resident_bytes(self) -> int:
+        """Resident set of the child; 0 when it has ended."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(self.pid).memory_info().rss)
+        return 0
+
     def alive(self) -> bool:
         """Whether the child still runs."""
         return self._process.poll() is None

@@ -92,7 +92,7 @@ def test_two_models_of_one_name_are_an_error(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no folder of model fixtures at .*nowhere.*--fixtures-dir"):
+    with pytest.raises(UsageError, match=r"no folder of model fixtures at .*nowhere.*--fixtures-dir"):
         discover(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert discover(tmp_path / "empty") == {}

@@ -177,10 +177,8 @@ def outcome(open_: Callable[..., object], path: Path, engine: str, images: np.nd
         with open_(path, engine) as session:
             answers = session.run_many({"input": images[:2]})
     except StagedError as error:
-        assert str(error).strip()
-        return str(error.status)
-    assert answers
-    return "answer"
+        return str(error.status) if str(error).strip() else "an error without a word"
+    return "answer" if answers else "nothing"
 
 
 @pytest.mark.parametrize("engine", ["litert-xnnpack", "litert-reference", "tflite-runtime", "tf-lite"])

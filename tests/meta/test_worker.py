@@ -97,7 +97,7 @@ def test_an_error_of_ours_keeps_its_stage_and_status(
 
 
 def test_an_error_class_that_only_the_worker_knows_keeps_its_words(steady: Worker) -> None:
-    with pytest.raises(StagedError, match="^private matter 5$"):
+    with pytest.raises(StagedError, match=r"^private matter 5$"):
         call(steady, "private")
 
 
