@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,13 @@ class Feeds:
         """Held-out real samples."""
         return self._get("evaluation")
 
+    def one(self) -> dict[str, Array]:
+        """The first held-out sample, as (1, ...) arrays, without preparing the others."""
+        if self.dataset is None or "evaluation" in self._made:
+            return self.evaluation().sample(0)
+        images = self.dataset.evaluation().images[:1]
+        return {self._inputs[0].name: self._prepared(self.dataset, images)}
+
     def calibration(self) -> Feed:
         """Real samples that are not among the held-out ones."""
         return self._get("calibration")
@@ -180,18 +188,21 @@ class Feeds:
         if len(samples) == 0:
             raise CaseError(f"the data set {dataset.name} has no {split} samples: give more", stage=Stage.RUN)
         identity = {"dataset": dataset.sha256(), "split": split, "count": len(samples), **self._contract()}
-        if dataset.photos:
-            if self.image is None:
-                raise CaseError(
-                    f"the data set {dataset.name} holds photos, the model takes {_shapes(self._inputs)}: "
-                    "give --dataset FILE.npz with images as the model takes them",
-                    stage=Stage.RUN,
-                )
-            tensors = preprocess.preprocess(samples.images, self.image)
-        else:
-            tensors = self._as_taken(np.asarray(samples.images), dataset.name)
+        tensors = self._prepared(dataset, samples.images)
         labels = samples.labels if self.labelled else None
         return self._stored(split, {self._inputs[0].name: tensors}, digest(identity), labels)
+
+    def _prepared(self, dataset: Dataset, images: Any) -> Array:
+        """Samples of a data set as the model takes them."""
+        if not dataset.photos:
+            return self._as_taken(np.asarray(images), dataset.name)
+        if self.image is None:
+            raise CaseError(
+                f"the data set {dataset.name} holds photos, the model takes {_shapes(self._inputs)}: "
+                "give --dataset FILE.npz with images as the model takes them",
+                stage=Stage.RUN,
+            )
+        return preprocess.preprocess(images, self.image)
 
     def _as_taken(self, tensors: Array, name: str) -> Array:
         if len(self._inputs) != 1 or tensors.shape[1:] != self._inputs[0].shape[1:]:

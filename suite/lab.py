@@ -128,7 +128,7 @@ class Lab:
 
     def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
         """Time the artifact on one real sample."""
-        sample = self.subject(case.spec).feeds.evaluation().sample(0)
+        sample = self.subject(case.spec).feeds.one()
         worker = self.pool.worker(runtimes.ENGINES[case.target.engine].worker)
         return benchmark.measure_speed(
             case.target.engine, path, sample, threads=threads, policy=self._policy, worker=worker
@@ -136,7 +136,7 @@ class Lab:
 
     def memory(self, case: Case, path: Path, threads: int) -> Memory:
         """Memory of a fresh process that runs the artifact."""
-        sample = self.subject(case.spec).feeds.evaluation().sample(0)
+        sample = self.subject(case.spec).feeds.one()
         return benchmark.measure_memory(case.target.engine, path, sample, threads=threads)
 
     def close(self) -> None:

@@ -21,4 +21,9 @@ class ByModel(LoadScopeScheduling):  # type: ignore[misc]
 
 def by_model(config: Any, log: Any) -> ByModel | None:
     """The scheduler for `-n`; None leaves the choice to a user who named a `--dist`."""
-    return ByModel(config, log) if config.getvalue("dist") == "load" else None
+    if config.getvalue("dist") != "load":
+        return None
+    config.option.loadscopereorder = (
+        False  # its order is by number of tests, which says nothing of their length
+    )
+    return ByModel(config, log)

@@ -129,7 +129,7 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process and a working folder of its own, with the suite importable."""
 
     def run(
-        code: str, *arguments: object, timeout: float = 120, **environment: str
+        code: str, *arguments: object, timeout: float = 300, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
