@@ -11,8 +11,10 @@ from suite.spec import Array
 SQNR_CAP_DB = 200.0  # reads "equal to the bit"; float32 itself ends near 150 dB
 
 
-def error_stats(reference: Array, actual: Array) -> ErrorStats:
+def error_stats(reference: Array, actual: Array, *, scores: bool = True) -> ErrorStats:
     """Compare `actual` with `reference`, both (n, ...) and comparable (see `check_comparable`).
+
+    Top-1 agreement is measured where `scores` says that an answer is one vector of scores.
 
     `cosine_similarity` is over all samples as one vector; `sqnr_db` is
     10 log10(sum reference^2 / sum (reference - actual)^2) over all samples,
@@ -30,7 +32,7 @@ def error_stats(reference: Array, actual: Array) -> ErrorStats:
         cosine_similarity=float(_cosine(ref.reshape(1, -1), act.reshape(1, -1))[0]),
         worst_sample_cosine=float(_cosine(ref, act).min()),
         sqnr_db=sqnr_db(ref - ref.mean(), act - ref.mean()),
-        top1_agreement=top1_agreement(ref, act) if _is_scores(reference) else None,
+        top1_agreement=top1_agreement(ref, act) if scores and _is_scores(reference) else None,
         worst_index=tuple(int(i) for i in (worst[0], *np.unravel_index(int(worst[1]), reference.shape[1:]))),
         worst_reference=float(ref[worst]),
         worst_actual=float(act[worst]),

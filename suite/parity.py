@@ -39,7 +39,14 @@ def measure(
         metrics.check_varied(name, real_ref, "the original's")
         metrics.check_varied(name, real_act, "the artifact's")
         compared.append(
-            _compare(real_ref, real_act, made_ref, made_act, patterns, tolerance, quantised=quantised)
+            _compare(
+                (real_ref, real_act, made_ref, made_act),
+                patterns,
+                tolerance,
+                quantised=quantised,
+                # Of several outputs, one may be a box: its largest coordinate is nobody's answer.
+                scores=len(reference[0]) == 1 or metrics.is_probabilities(real_ref),
+            )
         )
     return _worst(compared)
 
@@ -66,17 +73,16 @@ def align(reference: Answers, actual: Answers) -> dict[str, tuple[Array, Array]]
 
 
 def _compare(
-    real_ref: Array,
-    real_act: Array,
-    made_ref: Array,
-    made_act: Array,
+    arrays: tuple[Array, Array, Array, Array],
     patterns: tuple[str, ...],
     tolerance: Tolerance,
     *,
     quantised: bool,
+    scores: bool,
 ) -> Parity:
     """Probabilities of float variants are compared as logits: a softmax hides what it saturates."""
     scale = "outputs"
+    real_ref, real_act, made_ref, made_act = arrays
     if not quantised and metrics.is_probabilities(real_ref) and metrics.is_probabilities(real_act):
         scale = "log_probabilities"
         real_ref, real_act, made_ref, made_act = (
@@ -84,8 +90,8 @@ def _compare(
         )
     return Parity(
         scale=scale,
-        real=metrics.error_stats(real_ref, real_act),
-        generated=metrics.error_stats(made_ref, made_act),
+        real=metrics.error_stats(real_ref, real_act, scores=scores),
+        generated=metrics.error_stats(made_ref, made_act, scores=scores),
         worst_pattern=_worst_pattern(made_ref, made_act, patterns),
         tolerance=asdict(tolerance),
     )

@@ -111,7 +111,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         cases = metafunc.config.stash[_RUN].cases
         metafunc.parametrize("case", cases, ids=[case.id for case in cases], scope="function")
-    if "threads" in metafunc.fixturenames:
+    if {"case", "threads"} <= set(metafunc.fixturenames):
         counts = sorted({1, environment.cores()})
         metafunc.parametrize("threads", counts, ids=[f"threads={count}" for count in counts])
 

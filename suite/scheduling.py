@@ -9,14 +9,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class ByModel(LoadScopeScheduling):  # type: ignore[misc]
-    """One scope a model, so that each model is built and converted in one process.
+    """One scope a model, so that each model is built and converted in one process; other tests on their own.
 
     xdist's own `--dist loadgroup` would do, but some versions of pytest ignore it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         found = re.search(r"\[([^/\]]+)/", nodeid)
-        return found[1] if found else str(super()._split_scope(nodeid))
+        return found[1] if found else nodeid
 
 
 def by_model(config: Any, log: Any) -> ByModel | None:

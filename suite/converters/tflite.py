@@ -15,6 +15,7 @@ from suite.errors import CaseError
 from suite.record import Stage
 from suite.spec import VARIANTS, Array
 
+_LOCATION = re.compile(r"<unknown>:0: |loc\(.*?\)+: ?|^Details:\s*$")
 _MLIR_NOISE = re.compile(r"^\s*(at|see current operation|<unknown>|note|loc\()|^\s*$", re.IGNORECASE)
 
 
@@ -96,5 +97,6 @@ def _samples(calibration: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
 
 def _reason(error: Exception) -> str:
     """The converter's words without the stack of MLIR locations."""
-    lines = [line.strip() for line in str(error).splitlines() if not _MLIR_NOISE.match(line)]
-    return " | ".join(lines[:4])[:600] or type(error).__name__
+    lines = [_LOCATION.sub("", line).strip() for line in str(error).splitlines()]
+    told = dict.fromkeys(line for line in lines if not _MLIR_NOISE.match(line))
+    return " | ".join(list(told)[:4])[:600] or type(error).__name__

@@ -6,25 +6,24 @@ and files.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import hashlib
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from suite.cache import default_cache, sha256_file, sha256_tree
+from suite.cache import sha256_file, sha256_tree
 from suite.card import Card, ModelRef
 from suite.converters import tflite
 from suite.discovery import load_fixture
 from suite.errors import CaseError
 from suite.record import Stage
+from suite.runtimes import reads
 from suite.runtimes.base import Feed, TensorInfo, load_feed, match
 from suite.spec import Array, ImageInput
 
@@ -85,15 +84,22 @@ class Workshop:
         return tflite.convert(folder, variant, samples, destination)
 
     def _open(self, ref: ModelRef) -> Original:
-        if self._original is None or self._ref != ref:
+        if self._original is None or self._ref != ref or self._outdated():
             self._forget()
-            with _reads_of_build() as reads:
+            with reads.watched() as files:
                 self._original = _open_saved(ref.path) if ref.saved else _build(ref)
             self._ref = ref
             self._dependencies = tuple(
-                sorted((str(path), sha256_file(path)) for path in reads if path.is_file())
+                sorted((str(path), sha256_file(path)) for path in files if path.is_file())
             )
         return self._original
+
+    def _outdated(self) -> bool:
+        """Whether a file that the build read is another now."""
+        return any(
+            not Path(path).is_file() or sha256_file(Path(path)) != sha256
+            for path, sha256 in self._dependencies
+        )
 
     def _exported(self, ref: ModelRef) -> Path:
         """One frozen SavedModel, from which every variant is converted.
@@ -137,7 +143,7 @@ def _build(ref: ModelRef) -> Original:
         model = spec.build(ref.weights)
     except CaseError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CaseError(
             f"building {ref.name} raised {type(error).__name__}: {_brief(error)}. "
             f"See build() in {ref.path.name}",
@@ -364,63 +370,6 @@ def _identifier(name: str) -> str:
     return "".join(character if character.isalnum() else "_" for character in name)
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
-
-
-# --- what a build reads ---------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _reads_of_build() -> Iterator[set[Path]]:
-    """Collect the files that a model depends on: Python modules of the user's, and data files it opened.
-
-    Installed packages are left out, their versions stand in the cache key.
-    HDF5 opens its files outside Python's sight, so its opener is watched too.
-    """
-    reads: set[Path] = set()
-    watching = True
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if watching and event == "open" and isinstance(args[0], str) and args[1] in ("r", "rb", None):
-            reads.add(Path(args[0]))
-
-    sys.addaudithook(hook)
-    import h5py
-
-    opened = h5py.File.__init__
-
-    def watched(self: Any, name: Any, *args: Any, **kwargs: Any) -> None:
-        if isinstance(name, (str, Path)):
-            reads.add(Path(name))
-        opened(self, name, *args, **kwargs)
-
-    h5py.File.__init__ = watched
-    try:
-        yield reads
-    finally:
-        watching = False
-        h5py.File.__init__ = opened
-        reads |= {
-            Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))
-        }
-        kept = {path.resolve() for path in reads if _of_the_user(path)}
-        reads.clear()
-        reads |= kept
-
-
-def _of_the_user(path: Path) -> bool:
-    """Whether a file belongs neither to Python, its packages, this suite, nor the system."""
-    resolved = path.resolve()
-    foreign = (
-        *(
-            Path(sysconfig.get_path(name)).resolve()
-            for name in ("stdlib", "platstdlib", "purelib", "platlib")
-        ),
-        Path(sys.base_prefix).resolve(),
-        Path(__file__).resolve().parents[1],
-        *(Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/usr/lib", "/usr/share")),
-        default_cache().root.resolve(),  # what stands there was derived from the other reads
-    )
-    return resolved.suffix != ".pyc" and not any(resolved.is_relative_to(folder) for folder in foreign)
