@@ -298,7 +298,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Run the benchmarks alone where the rest ran in parallel; then report and gate."""
     current = session.config.stash[_RUN]
-    if run.is_worker(session.config) or not current.begun:
+    if run.is_worker(session.config):
+        return
+    if not current.begun:
+        current.abandon()
         return
     interrupted = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     if run.is_parallel(session.config) and not interrupted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -119,6 +120,12 @@ class Run:
     def store(self) -> Store:
         """Where records are appended."""
         return Store(self.open())
+
+    def abandon(self) -> None:
+        """Leave no empty folder behind when no case was examined."""
+        if self.directory is not None and not self.continues:
+            with contextlib.suppress(OSError):  # not empty: it was there before
+                self.directory.rmdir()
 
     def plan(self, proofs: list[tuple[Case, Check]]) -> None:
         """Record every case that is about to be examined; one worker does it for all."""
