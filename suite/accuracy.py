@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite import stats
-from suite.errors import CaseError
+from suite.errors import CaseError, CheckFailed
 from suite.record import Accuracy, Stage
 from suite.spec import Array
 
@@ -22,7 +22,8 @@ def measure(
 ) -> Accuracy:
     """Top-1 and top-5 of (n, k) scores against (n,) labels.
 
-    Raises CaseError where labels lie outside the scores' classes.
+    Raises CaseError where labels lie outside the scores' classes, CheckFailed
+    where the original itself is no better than chance.
     """
     classes = reference.shape[-1]
     if labels.min() < 0 or labels.max() >= classes:
@@ -33,6 +34,7 @@ def measure(
         )
     right_before, right_after = hits(reference, labels, 1), hits(actual, labels, 1)
     count = len(labels)
+    _check_informed(int(right_before.sum()), count, classes)
     lost = int(np.sum(right_before & ~right_after))
     gained = int(np.sum(right_after & ~right_before))
     return Accuracy(
@@ -48,6 +50,18 @@ def measure(
         drop_interval=stats.paired_drop_interval(lost, gained, count),
         max_drop=max_drop,
     )
+
+
+def _check_informed(right: int, count: int, classes: int) -> None:
+    """Refuse an original that only guesses: nothing can be lost against it, whatever the artifact does."""
+    low, _ = stats.wilson_interval(right, count)
+    if low <= 1 / classes:
+        raise CheckFailed(
+            f"vacuous: the original itself is right on {right} of {count} samples, no better than chance "
+            f"among {classes} classes: the labels are not this model's (off by one?), the samples are not "
+            "prepared as it was trained on, or they are too few",
+            stage=Stage.COMPARE,
+        )
 
 
 def hits(scores: Array, labels: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from suite import accuracy
 from suite.accuracy import hits
-from suite.errors import CaseError
+from suite.errors import CaseError, CheckFailed
 from suite.gates import check_accuracy
 from suite.record import Accuracy, Stage
 from suite.spec import Budget
@@ -46,16 +46,26 @@ def test_the_drop_is_paired() -> None:
 
 def test_as_many_lost_as_gained_is_no_drop_but_an_uncertain_one() -> None:
     labels = [0] * 20
-    before, after = one_hot([0] * 10 + [1] * 10, 3), one_hot([1] * 10 + [0] * 10, 3)
+    before, after = one_hot([0] * 10 + [1] * 10, 5), one_hot([1] * 10 + [0] * 10, 5)
     changed, same = measure(before, after, labels), measure(before, before, labels)
     assert changed.drop == same.drop == 0
     assert changed.drop_interval[1] > same.drop_interval[1]
 
 
 def test_top5_counts_the_five_highest() -> None:
-    scores = np.tile(np.arange(10, dtype=np.float32), (10, 1))
-    seen = measure(scores, scores, list(range(10)))
-    assert (seen.top1, seen.top5, seen.reference_top5) == (0.1, 0.5, 0.5)
+    scores = np.tile(np.arange(10, dtype=np.float32), (20, 1))
+    seen = measure(scores, scores, [*range(10), *[9] * 10])
+    assert (seen.top1, seen.top5, seen.reference_top5) == (11 / 20, 15 / 20, 15 / 20)
+
+
+def test_an_original_that_only_guesses_is_refused() -> None:
+    answers = one_hot([i % 10 for i in range(100)], 10)
+    right, off_by_one = [i % 10 for i in range(100)], [(i + 1) % 10 for i in range(100)]
+    assert measure(answers, answers, right).drop == 0
+    with pytest.raises(CheckFailed, match="no better than chance among 10 classes: .* off by one"):
+        measure(answers, answers, off_by_one)
+    with pytest.raises(CheckFailed, match="right on 10 of 100"):
+        measure(answers, answers, [0] * 100)
 
 
 def test_top5_of_five_classes_would_always_be_one_and_is_not_given() -> None:
