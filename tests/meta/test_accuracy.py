@@ -62,7 +62,7 @@ def test_an_original_that_only_guesses_is_refused() -> None:
     answers = one_hot([i % 10 for i in range(100)], 10)
     right, off_by_one = [i % 10 for i in range(100)], [(i + 1) % 10 for i in range(100)]
     assert measure(answers, answers, right).drop == 0
-    with pytest.raises(CheckFailed, match="no better than chance among 10 classes: .*off by one"):
+    with pytest.raises(CheckFailed, match=r"no better than chance among 10 classes: .*off by one"):
         measure(answers, answers, off_by_one)
     with pytest.raises(CheckFailed, match="right on 10 of 100"):
         measure(answers, answers, [0] * 100)
