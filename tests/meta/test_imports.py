@@ -23,7 +23,6 @@ VENDORS = {
     "h5py",
     "adbutils",
 }
-ADAPTERS = ("suite.runtimes", "suite.converters", "suite.devices")
 # What a report and a gate are made of, on machines without any vendor library.
 PLAIN = (
     "suite.record",
@@ -66,7 +65,6 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.accuracy",
         "suite.parity",
         "suite.benchmark",
-        "suite.devices",
     ),
     ("suite.original",),
     ("suite.converters.artifact",),
