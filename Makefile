@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 JOBS ?= 2
 BIN = .venv/bin
 
-.PHONY: setup validate test lint bench lock clean
+.PHONY: setup validate test test-devices lint bench device-runner lock clean
 
 setup:  ## make .venv from the lock file, when it is not there or the lock file has changed
 	@$(PYTHON) tools/bootstrap.py
@@ -12,7 +12,7 @@ validate: setup  ## convert, check, measure, report and gate the default profile
 	$(BIN)/pytest -n $(JOBS) -v
 
 test: setup  ## the suite's own tests, a real model from end to end among them
-	$(BIN)/pytest tests/meta -n $(JOBS)
+	$(BIN)/pytest tests/meta --ignore=tests/meta/devices -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -21,6 +21,12 @@ lint: setup
 
 bench: setup  ## the suite's own speed, as ratios; minutes long, on an idle machine
 	$(BIN)/python -m tests.bench
+
+test-devices: setup  ## stand-in phones and the on-device runner; needs bubblewrap, gcc and a Debian mirror
+	$(BIN)/pytest tests/meta/devices
+
+device-runner: setup  ## build the runner that measures on phones, for x86_64 and arm64-v8a
+	$(BIN)/python -m suite.devices.bundle
 
 lock:  ## resolve the lock file anew; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

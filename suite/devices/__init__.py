@@ -1,0 +1,1 @@
+"""Phones over adb: the devices themselves, stand-ins for them, and what runs on them."""

@@ -1,0 +1,356 @@
+"""Phones as adb shows them: which there are, and files and commands of one.
+
+adbutils speaks the protocol; what it gets wrong is kept out here: it would
+start a server where a named one has gone, wait without end for a phone that
+does not answer, and hide phones that are offline or unauthorized.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from suite.cache import sha256_file
+from suite.devices.lease import leased
+from suite.errors import StagedError, UsageError
+from suite.record import Stage
+
+DIRECTORY = "/data/local/tmp/pocketproof"  # all that is ours on a phone
+DEFAULT_PORT = 5037
+_SILENCE_SECONDS = 60  # without a byte, before a phone counts as gone
+_CONNECT_SECONDS = 10
+_PROPERTY = re.compile(r"^\[(.*?)\]: \[(.*)\]$")
+_REMEDIES: Mapping[str, str] = {
+    "device": "",
+    "offline": "unplug it and plug it in again, or restart the phone; then `adb reconnect`",
+    "unauthorized": "unlock the phone and allow USB debugging for this computer",
+    "authorizing": "unlock the phone and allow USB debugging for this computer",
+    "no permissions": "give this user access to the USB device: on Debian and Ubuntu, "
+    "apt-get install android-sdk-platform-tools-common, and join the group plugdev",
+    "recovery": "restart the phone into Android",
+    "sideload": "restart the phone into Android",
+    "bootloader": "restart the phone into Android: fastboot reboot",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an adb server listens."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`HOST:PORT`, as --adb-host takes it; UsageError for anything else."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise UsageError(f"--adb-host {text}: HOST:PORT is expected, such as 127.0.0.1:{DEFAULT_PORT}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A phone as a server lists it."""
+
+    serial: str
+    state: str  # "device" where it is ready
+    server: Address | None  # None: this user's own
+    details: Mapping[str, str] = field(default_factory=dict)  # product, model, device
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be used."""
+        return self.state == "device"
+
+    @property
+    def remedy(self) -> str:
+        """What makes it ready; empty where it is."""
+        return _REMEDIES.get(self.state, "see `adb devices -l`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command on a phone said."""
+
+    stdout: str
+    stderr: str
+    status: int  # exit status; 128 + signal where it was ended by one
+
+
+def adb_program() -> str:
+    """Path of adb: $ADBUTILS_ADB_PATH, that of PATH, or the one that comes with adbutils."""
+    from adbutils import adb_path  # type: ignore[import-untyped]
+
+    return str(adb_path())
+
+
+def attached(server: Address | None = None) -> list[Attached]:
+    """Every phone that the server knows, ready or not; without `server`, this user's own is asked.
+
+    StagedError when the server cannot be reached.
+    """
+    with _explained(str(server or "adb"), "listing phones", Stage.PLAN):
+        found = _client(server).list(extended=True)
+    return [
+        Attached(
+            serial=info.serial,
+            state="no permissions" if info.state == "no" else info.state,  # adbutils splits at the blank
+            server=server,
+            details=dict(info.tags),
+        )
+        for info in found
+    ]
+
+
+class Device:
+    """One phone, held for this process alone. Use it as a context manager: what it got is removed at the end.
+
+    Methods raise StagedError with the stage they were called for when the phone
+    is gone, does not answer, or refuses.
+    """
+
+    def __init__(self, serial: str, server: Address | None = None, *, wait_seconds: float = 600.0) -> None:
+        self.serial, self.server = serial, server
+        self._wait_seconds = wait_seconds
+        self._adb = _device(server, serial)
+        self._held: dict[str, str] = {}  # our files there, as last seen: path -> sha256
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Device:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(leased(self.serial, wait_seconds=self._wait_seconds))
+            self._check_state()
+            self.clean()  # what an earlier process could not
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack, contextlib.suppress(StagedError):  # a phone that is gone keeps what it has
+            self.clean()
+
+    @cached_property
+    def properties(self) -> dict[str, str]:
+        """What `getprop` says."""
+        lines = self.shell("getprop", stage=Stage.LOAD).stdout.splitlines()
+        return {match[1]: match[2] for line in lines if (match := _PROPERTY.match(line.strip()))}
+
+    @property
+    def abi(self) -> str:
+        """Of its processor, in Android's words: "arm64-v8a", "x86_64"."""
+        return self.properties.get("ro.product.cpu.abi", "unknown")
+
+    def shell(self, command: str, *, stage: Stage, timeout: float = _SILENCE_SECONDS) -> Answer:
+        """Run a command; StagedError when it says nothing for `timeout` seconds."""
+        with _explained(self.serial, f"running `{command[:60]}`", stage):
+            result = self._adb.shell2(command, timeout=timeout, v2=True)
+        return Answer(stdout=result.stdout, stderr=result.stderr, status=result.returncode)
+
+    def checked(self, command: str, *, stage: Stage, timeout: float = _SILENCE_SECONDS) -> str:
+        """Run a command that must end well, and return what it printed."""
+        answer = self.shell(command, stage=stage, timeout=timeout)
+        if answer.status:
+            raise StagedError(
+                f"{self.serial}: `{command[:60]}` ended with {answer.status}: "
+                f"{(answer.stderr or answer.stdout).strip()[-300:]}",
+                stage=stage,
+            )
+        return answer.stdout
+
+    def install(
+        self, files: Mapping[str, Path], *, stage: Stage = Stage.LOAD, trusting: bool = False
+    ) -> None:
+        """Bring files to the phone, by their name below our directory there; what it has is not sent again.
+
+        What is there is what the phone's own sha256sum says, asked anew unless
+        `trusting` what this object saw before. StagedError when the phone has
+        something else than was sent.
+        """
+        wanted = {name: _sha256(path) for name, path in files.items()}
+        if trusting and wanted.items() <= self._held.items():
+            return
+        there = self.hashes(list(wanted), stage=stage)
+        missing = {name: path for name, path in files.items() if there.get(name) != wanted[name]}
+        if missing:
+            folders = sorted({str(Path(name).parent) for name in missing})
+            self.checked(
+                shlex.join(["mkdir", "-p", *(f"{DIRECTORY}/{name}" for name in folders)]), stage=stage
+            )
+            for name, path in missing.items():
+                self.push(path, name, stage=stage)
+            there |= self.hashes(list(missing), stage=stage)
+        for name, sha256 in wanted.items():
+            if there.get(name) != sha256:
+                raise StagedError(
+                    f"{self.serial}: {name} was altered on the way: the phone has SHA-256 "
+                    f"{there.get(name, 'of nothing')[:12]}, this machine {sha256[:12]}. "
+                    "Look at the cable and at the phone's storage",
+                    stage=stage,
+                )
+        self._held |= wanted
+
+    def hashes(self, names: list[str], *, stage: Stage) -> dict[str, str]:
+        """SHA-256 of those of our files that are there, computed by the phone."""
+        if not names:
+            return {}
+        words = shlex.join(["sha256sum", "--", *(f"{DIRECTORY}/{name}" for name in names)])
+        lines = self.shell(words, stage=stage).stdout.splitlines()
+        pairs = (line.split(maxsplit=1) for line in lines if " " in line)
+        return {path.strip().removeprefix(f"{DIRECTORY}/"): sha256 for sha256, path in pairs}
+
+    def push(self, source: Path, name: str, *, stage: Stage) -> None:
+        """Send a file to our directory, whatever is there."""
+        self._held.pop(name, None)
+        with _explained(self.serial, f"sending {name}", stage):
+            self._adb.sync.push(source, f"{DIRECTORY}/{name}", mode=0o755, check=True)
+
+    def pull(self, name: str, target: Path, *, stage: Stage) -> None:
+        """Fetch a file of our directory."""
+        with _explained(self.serial, f"fetching {name}", stage):
+            self._adb.sync.pull_file(f"{DIRECTORY}/{name}", target)
+
+    def stop_runner(self) -> None:
+        """End what runs in our directory, and wait for it to be gone."""
+        pid = f"{DIRECTORY}/runner.pid"
+        self.shell(
+            f"if [ -f {pid} ]; then kill -9 $(cat {pid}) 2>/dev/null; rm -f {pid}; fi", stage=Stage.RUN
+        )
+
+    def abandon_runner(self) -> None:
+        """As `stop_runner`, for when something went wrong already: says nothing of what goes wrong here."""
+        with contextlib.suppress(StagedError):
+            self.stop_runner()
+
+    def forget(self) -> None:
+        """Trust nothing that was seen before: the phone may have been away."""
+        self._held.clear()
+
+    def clean(self) -> None:
+        """End what runs there and remove our directory."""
+        self._held.clear()
+        self.stop_runner()
+        self.checked(f"rm -rf {DIRECTORY}", stage=Stage.LOAD)
+
+    def _check_state(self) -> None:
+        for other in attached(self.server):
+            if other.serial == self.serial:
+                if not other.ready:
+                    raise StagedError(f"{self.serial} is {other.state}: {other.remedy}", stage=Stage.LOAD)
+                return
+        raise StagedError(
+            f"no phone {self.serial} is attached: plug it in, switch on USB debugging, see `adb devices -l`",
+            stage=Stage.LOAD,
+        )
+
+
+def _sha256(path: Path) -> str:
+    """SHA-256 of a file of this machine; one that did not change is not read again."""
+    seen = path.stat()
+    return _sha256_as_of(path, seen.st_size, seen.st_mtime_ns)
+
+
+@cache
+def _sha256_as_of(path: Path, size: int, changed_ns: int) -> str:
+    return sha256_file(path)
+
+
+@contextlib.contextmanager
+def _explained(subject: str, action: str, stage: Stage) -> Iterator[None]:
+    """What adb says, in words for a user."""
+    from adbutils.errors import AdbError  # type: ignore[import-untyped]
+
+    try:
+        yield
+    except (AdbError, OSError, EOFError, struct.error, UnicodeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StagedError(
+            f"{subject}: {action} failed: {reason}. {_remedy(reason)}",
+            stage=stage,
+        ) from None
+
+
+def _remedy(reason: str) -> str:
+    if "timeout" in reason or "temporarily unavailable" in reason:
+        return "It did not answer in time: see whether the phone is busy, or hangs"
+    if "refused" in reason or "server" in reason:
+        return "No adb server answers there: start it with `adb start-server`, or correct --adb-host"
+    if reason == "FAIL":
+        return "The phone does not take the file: see whether its storage is full"
+    return "See `adb devices -l` for whether the phone is still attached"
+
+
+def connect(server: Address, serial: str) -> None:
+    """Ask a server to connect to a phone on the network; whether it did shows in `attached`."""
+    with _explained(str(server), f"connecting to {serial}", Stage.PLAN):
+        _client(server).connect(serial, timeout=5)
+
+
+def _client(server: Address | None) -> Any:
+    """A client of a server; one that is named is never started by us."""
+    from adbutils import AdbClient
+    from adbutils._adb import AdbConnection  # type: ignore[import-untyped]
+    from adbutils.errors import AdbConnectionError
+
+    if server is None:
+        return AdbClient()
+    host, port = server.host, server.port
+
+    class Connection(AdbConnection):  # type: ignore[misc]
+        def _safe_connect(self) -> Any:
+            try:
+                return socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
+            except OSError as error:
+                raise AdbConnectionError(f"connect to adb server failed: {error}") from None
+
+    class Client(AdbClient):  # type: ignore[misc]
+        def make_connection(self, timeout: float | None = None) -> Any:
+            connection = Connection(host, port)
+            connection.conn.settimeout(timeout or _SILENCE_SECONDS)
+            return connection
+
+    return Client(host, port)
+
+
+def _device(server: Address | None, serial: str) -> Any:
+    from adbutils import AdbDevice
+
+    class Patient(AdbDevice):  # type: ignore[misc]
+        """With an end to its patience where adbutils has none, in `sync`; closes what it could not open."""
+
+        def open_transport(self, command: str | None = None, timeout: float | None = None) -> Any:
+            connection = self._client.make_connection(timeout)
+            try:
+                _ask_for(connection, serial, command)
+                if timeout is None:  # a Python time-out would cut what is sent short; the kernel's does not
+                    connection.conn.settimeout(None)
+                    limit = struct.pack("ll", _SILENCE_SECONDS, 0)
+                    connection.conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+                    connection.conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    return Patient(_client(server), serial=serial)
+
+
+def _ask_for(connection: Any, serial: str, command: str | None) -> None:
+    """Ask the server something of a phone, or, without a command, to be put through to it."""
+    connection.send_command(f"host-serial:{serial}:{command}" if command else f"host:tport:serial:{serial}")
+    connection.check_okay()
+    if not command:
+        connection.read_exact(8)  # the transport's number

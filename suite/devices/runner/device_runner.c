@@ -1,0 +1,318 @@
+// Runs a TFLite model on a device: a batch of inputs in, all outputs out, every latency sample, one JSON.
+//
+//   device_runner library=PATH model=PATH input=PATH output=PATH count=N [name=value ...]
+//
+// The input file holds `count` samples one after another, each the raw bytes of every input tensor in
+// the model's order; the output file likewise. See `settings` for the other names. The first sample is
+// then timed where min_runs > 0. Exit status 0, or 1 with {"error": ..., "stage": "load"|"run"}.
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+// --- the part of the TfLite C API that is used, by its public signatures ------------------------
+
+typedef struct { float scale; int32_t zero_point; } Quantisation;
+
+// Longer than the library's own options, of which the first field alone is ours to set: the library
+// fills and reads its own part, whatever its version.
+typedef struct { int32_t num_threads; char rest[1020]; } XnnpackOptions;
+
+#define API(X)                                                         \
+  X(TfLiteModelCreateFromFile, void*, (const char*))                   \
+  X(TfLiteInterpreterOptionsCreate, void*, (void))                     \
+  X(TfLiteInterpreterOptionsSetNumThreads, void, (void*, int32_t))     \
+  X(TfLiteInterpreterOptionsAddDelegate, void, (void*, void*))         \
+  X(TfLiteInterpreterCreate, void*, (void*, void*))                    \
+  X(TfLiteInterpreterAllocateTensors, int, (void*))                    \
+  X(TfLiteInterpreterInvoke, int, (void*))                             \
+  X(TfLiteInterpreterGetInputTensorCount, int32_t, (void*))            \
+  X(TfLiteInterpreterGetInputTensor, void*, (void*, int32_t))          \
+  X(TfLiteInterpreterGetOutputTensorCount, int32_t, (void*))           \
+  X(TfLiteInterpreterGetOutputTensor, const void*, (void*, int32_t))   \
+  X(TfLiteTensorType, int, (const void*))                              \
+  X(TfLiteTensorNumDims, int32_t, (const void*))                       \
+  X(TfLiteTensorDim, int32_t, (const void*, int32_t))                  \
+  X(TfLiteTensorByteSize, size_t, (const void*))                       \
+  X(TfLiteTensorData, void*, (const void*))                            \
+  X(TfLiteTensorName, const char*, (const void*))                      \
+  X(TfLiteTensorQuantizationParams, Quantisation, (const void*))       \
+  X(TfLiteXNNPackDelegateOptionsDefault, XnnpackOptions, (void))       \
+  X(TfLiteXNNPackDelegateCreate, void*, (const XnnpackOptions*))
+
+#define DECLARE(name, result, arguments) static result(*name) arguments;
+API(DECLARE)
+
+// --- settings -----------------------------------------------------------------------------------
+
+static const char *library, *model, *input, *output;
+static long long count, threads = 1, xnnpack = 1;
+static long long limit_s = 900;  // then the process ends itself, also when nobody waits for it any more
+static long long warmup_min_runs, warmup_max_runs = 1024, warmup_min_ms;
+static long long min_runs, max_runs = 1024, min_ms, max_ms = 30000;
+
+static const struct { const char* name; const char** text; long long* number; } settings[] = {
+    {"library", &library, 0},   {"model", &model, 0},
+    {"input", &input, 0},       {"output", &output, 0},
+    {"count", 0, &count},       {"threads", 0, &threads},
+    {"xnnpack", 0, &xnnpack},   {"limit_s", 0, &limit_s},
+    {"warmup_min_runs", 0, &warmup_min_runs},
+    {"warmup_max_runs", 0, &warmup_max_runs},
+    {"warmup_min_ms", 0, &warmup_min_ms},
+    {"min_runs", 0, &min_runs}, {"max_runs", 0, &max_runs},
+    {"min_ms", 0, &min_ms},     {"max_ms", 0, &max_ms},
+};
+
+// --- words --------------------------------------------------------------------------------------
+
+static void print_string(const char* text) {
+  putchar('"');
+  for (; *text; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\') printf("\\%c", c);
+    else if (c < 0x20 || c == 0x7f) printf("\\u%04x", c);
+    else putchar(c);
+  }
+  putchar('"');
+}
+
+__attribute__((noreturn, format(printf, 2, 3)))
+static void fail(const char* stage, const char* format, ...) {
+  char words[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(words, sizeof words, format, arguments);
+  va_end(arguments);
+  printf("{\"error\": ");
+  print_string(words);
+  printf(", \"stage\": \"%s\"}\n", stage);
+  fflush(stdout);
+  _exit(1);
+}
+
+// --- the process ----------------------------------------------------------------------------------
+
+static long long now_ns(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+// Sum of the fields of a /proc file that start with one of two names, in bytes; -1 where there is none.
+static long long proc_bytes(const char* path, const char* name, const char* other) {
+  FILE* file = fopen(path, "r");
+  if (!file) return -1;
+  char line[256];
+  long long kilobytes, sum = -1;
+  while (fgets(line, sizeof line, file))
+    if (!strncmp(line, name, strlen(name)) || (other && !strncmp(line, other, strlen(other))))
+      if (sscanf(strchr(line, ':') ? strchr(line, ':') + 1 : "", "%lld", &kilobytes) == 1)
+        sum = (sum < 0 ? 0 : sum) + kilobytes * 1024;
+  fclose(file);
+  return sum;
+}
+
+static long long resident_bytes(void) { return proc_bytes("/proc/self/status", "VmRSS:", NULL); }
+
+static long long unique_bytes(void) {
+  return proc_bytes("/proc/self/smaps_rollup", "Private_Clean:", "Private_Dirty:");
+}
+
+static void print_bytes(const char* name, long long bytes) {
+  if (bytes < 0) printf(", \"%s\": null", name);
+  else printf(", \"%s\": %lld", name, bytes);
+}
+
+// --- the model ------------------------------------------------------------------------------------
+
+static void* interpreter;
+static size_t input_bytes, output_bytes;  // of one sample
+
+static void open_library(void) {
+  void* handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) fail("load", "cannot open the library: %s", dlerror());
+#define RESOLVE(name, result, arguments)                                   \
+  *(void**)&name = dlsym(handle, #name);                                   \
+  if (!name) fail("load", "%s has no %s: it is another library, or another version", library, #name);
+  API(RESOLVE)
+}
+
+static void open_model(void) {
+  void* file = TfLiteModelCreateFromFile(model);
+  if (!file) fail("load", "%s is no TFLite model", model);
+  void* options = TfLiteInterpreterOptionsCreate();
+  TfLiteInterpreterOptionsSetNumThreads(options, (int32_t)threads);
+  if (xnnpack) {
+    XnnpackOptions own = TfLiteXNNPackDelegateOptionsDefault();
+    own.num_threads = (int32_t)threads;
+    void* delegate = TfLiteXNNPackDelegateCreate(&own);
+    if (!delegate) fail("load", "XNNPACK cannot be set up");
+    TfLiteInterpreterOptionsAddDelegate(options, delegate);
+  }
+  interpreter = TfLiteInterpreterCreate(file, options);
+  if (!interpreter) fail("load", "the runtime cannot take the model");
+  if (TfLiteInterpreterAllocateTensors(interpreter)) fail("load", "the model's tensors cannot be allocated");
+  for (int i = 0; i < TfLiteInterpreterGetInputTensorCount(interpreter); i++)
+    input_bytes += TfLiteTensorByteSize(TfLiteInterpreterGetInputTensor(interpreter, i));
+  for (int i = 0; i < TfLiteInterpreterGetOutputTensorCount(interpreter); i++)
+    output_bytes += TfLiteTensorByteSize(TfLiteInterpreterGetOutputTensor(interpreter, i));
+}
+
+static void read_sample(FILE* file) {
+  for (int i = 0; i < TfLiteInterpreterGetInputTensorCount(interpreter); i++) {
+    void* tensor = TfLiteInterpreterGetInputTensor(interpreter, i);
+    size_t bytes = TfLiteTensorByteSize(tensor);
+    if (fread(TfLiteTensorData(tensor), 1, bytes, file) != bytes) fail("run", "%s ends too early", input);
+  }
+}
+
+static void write_sample(FILE* file) {
+  for (int i = 0; i < TfLiteInterpreterGetOutputTensorCount(interpreter); i++) {
+    const void* tensor = TfLiteInterpreterGetOutputTensor(interpreter, i);
+    size_t bytes = TfLiteTensorByteSize(tensor);
+    if (fwrite(TfLiteTensorData(tensor), 1, bytes, file) != bytes) fail("run", "cannot write %s: %m", output);
+  }
+}
+
+static long long invoke(void) {
+  long long start = now_ns(CLOCK_MONOTONIC);
+  if (TfLiteInterpreterInvoke(interpreter)) fail("run", "the runtime failed while it ran");
+  return now_ns(CLOCK_MONOTONIC) - start;
+}
+
+// --- the measurement ------------------------------------------------------------------------------
+
+// Every sample of the file once, answers written; the latencies go to `samples`.
+static FILE* run_batch(long long* samples) {
+  FILE* in = fopen(input, "rb");
+  struct stat status;
+  if (!in || fstat(fileno(in), &status)) fail("run", "cannot read %s: %m", input);
+  if ((unsigned long long)status.st_size != (unsigned long long)count * input_bytes)
+    fail("run", "%s holds %lld bytes, expected %lld samples of %zu", input, (long long)status.st_size, count,
+         input_bytes);
+  FILE* out = fopen(output, "wb");
+  if (!out) fail("run", "cannot write %s: %m", output);
+  for (long long i = 0; i < count; i++) {
+    read_sample(in);
+    samples[i] = invoke();
+    write_sample(out);
+  }
+  if (fclose(out)) fail("run", "cannot write %s: %m", output);
+  return in;
+}
+
+// Until the fewest runs and milliseconds are reached, or the most runs, or max_ms; returns how many.
+static long long repeat(long long* samples, long long fewest, long long most, long long enough_ms) {
+  long long start = now_ns(CLOCK_MONOTONIC), end = start, n = 0;
+  while ((n < fewest || end < start + enough_ms * 1000000) && n < most && end < start + max_ms * 1000000) {
+    samples[n++] = invoke();
+    end = now_ns(CLOCK_MONOTONIC);
+  }
+  return n;
+}
+
+// --- the answer -----------------------------------------------------------------------------------
+
+static void print_samples(const char* name, const long long* samples, long long n) {
+  printf(", \"%s\": [", name);
+  for (long long i = 0; i < n; i++) printf(i ? ",%lld" : "%lld", samples[i]);
+  printf("]");
+}
+
+static void print_tensor(const void* tensor) {
+  static const char* const types[] = {"none",  "float32",   "int32", "uint8",   "int64",  "string",
+                                      "bool",  "int16",     "complex64", "int8", "float16", "float64"};
+  int type = TfLiteTensorType(tensor);
+  Quantisation quantisation = TfLiteTensorQuantizationParams(tensor);
+  printf("{\"name\": ");
+  print_string(TfLiteTensorName(tensor));
+  printf(", \"dtype\": \"%s\", \"shape\": [",
+         type >= 0 && type < (int)(sizeof types / sizeof *types) ? types[type] : "other");
+  for (int i = 0; i < TfLiteTensorNumDims(tensor); i++)
+    printf(i ? ",%d" : "%d", (int)TfLiteTensorDim(tensor, i));
+  printf("], \"scale\": %.9g, \"zero_point\": %d}", quantisation.scale, (int)quantisation.zero_point);
+}
+
+static void print_tensors(void) {
+  printf(", \"inputs\": [");
+  for (int i = 0; i < TfLiteInterpreterGetInputTensorCount(interpreter); i++) {
+    if (i) printf(", ");
+    print_tensor(TfLiteInterpreterGetInputTensor(interpreter, i));
+  }
+  printf("], \"outputs\": [");
+  for (int i = 0; i < TfLiteInterpreterGetOutputTensorCount(interpreter); i++) {
+    if (i) printf(", ");
+    print_tensor(TfLiteInterpreterGetOutputTensor(interpreter, i));
+  }
+  printf("]");
+}
+
+static void parse(const char* argument) {
+  const char* value = strchr(argument, '=');
+  for (size_t i = 0; value && i < sizeof settings / sizeof *settings; i++) {
+    if (strlen(settings[i].name) != (size_t)(value - argument)) continue;
+    if (strncmp(argument, settings[i].name, (size_t)(value - argument))) continue;
+    if (settings[i].text) {
+      *settings[i].text = value + 1;
+      return;
+    }
+    char* end;
+    *settings[i].number = strtoll(value + 1, &end, 10);
+    if (*end || end == value + 1 || *settings[i].number < 0)
+      fail("load", "%s: a number of zero or more is expected", argument);
+    return;
+  }
+  fail("load", "unknown argument %s", argument);
+}
+
+static long long* room(long long n) {
+  long long* samples = calloc((size_t)n + 1, sizeof *samples);
+  if (!samples) fail("load", "no memory for %lld samples", n);
+  return samples;
+}
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; i++) parse(argv[i]);
+  if (!library || !model || !input || !output || count < 1 || threads < 1)
+    fail("load", "library, model, input, output, and count and threads of one or more are needed");
+  alarm((unsigned)limit_s);
+  open_library();
+  long long *batch = room(count), *warmup = room(warmup_max_runs), *samples = room(max_runs);
+  long long baseline = resident_bytes(), baseline_unique = unique_bytes();
+
+  long long start = now_ns(CLOCK_MONOTONIC);
+  open_model();
+  long long load_ns = now_ns(CLOCK_MONOTONIC) - start, loaded = resident_bytes();
+
+  FILE* in = run_batch(batch);
+  long long warmups = 0, runs = 0, cpu_ns = 0, wall_ns = 0;
+  if (min_runs > 0) {
+    rewind(in);
+    read_sample(in);
+    warmups = repeat(warmup, warmup_min_runs, warmup_max_runs, warmup_min_ms);
+    long long cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC);
+    runs = repeat(samples, min_runs, max_runs, min_ms);
+    cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    wall_ns = now_ns(CLOCK_MONOTONIC) - wall;
+  }
+  printf("{\"threads\": %lld, \"xnnpack\": %s, \"count\": %lld, \"load_ns\": %lld, \"cpu_ns\": %lld, "
+         "\"wall_ns\": %lld", threads, xnnpack ? "true" : "false", count, load_ns, cpu_ns, wall_ns);
+  print_samples("batch_ns", batch, count);
+  print_samples("warmup_ns", warmup, warmups);
+  print_samples("samples_ns", samples, runs);
+  print_bytes("baseline_bytes", baseline);
+  print_bytes("baseline_unique_bytes", baseline_unique);
+  print_bytes("loaded_bytes", loaded);
+  print_bytes("peak_bytes", proc_bytes("/proc/self/status", "VmHWM:", NULL));
+  print_bytes("unique_bytes", unique_bytes());
+  print_tensors();
+  printf("}\n");
+  fflush(stdout);
+  _exit(0);  // the library's own destructors have nothing to tell
+}

@@ -1,0 +1,349 @@
+"""Sessions on a stand-in phone: right answers, and an end with stage and reason for all that goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import suite
+from suite import runtimes
+from suite.devices import adb, session, standin, tools
+from suite.devices.adb import Device
+from suite.devices.bundle import Bundle, bundle
+from suite.devices.lease import leased
+from suite.devices.rootfs import native_abi
+from suite.devices.session import DeviceSession
+from suite.devices.standin import StandIn
+from suite.errors import CaseError, StagedError, WorkerCrashed
+from suite.record import Stage
+from suite.runtimes.base import TensorInfo, TimingPolicy
+from tests.meta.conftest import ROOT, Subject
+
+QUICK = TimingPolicy(warmup_min_runs=2, warmup_min_seconds=0, min_runs=5, max_runs=5, min_seconds=0)
+# What the classifier's artifact is, for runners that never look at it.
+TENSORS = (
+    (TensorInfo(name="image", shape=(1, 16, 16, 3), dtype="float32"),),
+    (TensorInfo(name="scores", shape=(1, 10), dtype="float32"),),
+)
+SAID = (
+    '{"batch_ns": [1], "inputs": [{"shape": [1, 16, 16, 3], "dtype": "float32"}], '
+    '"outputs": [{"shape": [1, 10], "dtype": "float32"}]}'
+)
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[StandIn]:
+    try:
+        bundle(native_abi())
+        with standin.standins() as (made,):
+            yield made
+    except tools.Lacking as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def spare(phone: StandIn) -> Iterator[StandIn]:
+    """One that no test holds on to."""
+    with standin.standins() as (made,):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def device(phone: StandIn) -> Iterator[Device]:
+    with Device(phone.serial, phone.adb) as held:
+        yield held
+
+
+@pytest.fixture
+def artifact(classifier: Subject) -> Path:
+    return classifier.artifact("float32")
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    """Images as digits_cnn takes them."""
+    return np.random.default_rng(1).uniform(0, 1, (16, 32, 32, 3)).astype(np.float32)
+
+
+def planted(folder: Path, script: str) -> Bundle:
+    """A runner that does something else."""
+    (folder / "planted.sh").write_text(script)
+    return Bundle(files={"planted.sh": folder / "planted.sh"}, command=("/system/bin/sh", "./planted.sh"))
+
+
+def hold_to_host(device: Device, variant: str, digits: np.ndarray) -> None:
+    """float32 within 1e-4 of LiteRT on this machine, int8 within one step."""
+    path = suite.convert("digits_cnn", variant)
+    with runtimes.open_session("litert-xnnpack", path, threads=1) as host:
+        expected = host.run_many({"image": digits})
+    with DeviceSession(device, path) as there:
+        answered = there.run_many({"image": digits})
+        (step,) = (info.scale for info in there.outputs)
+    assert answered.keys() == expected.keys()
+    for name, values in expected.items():
+        assert answered[name].dtype == values.dtype
+        np.testing.assert_allclose(answered[name], values, atol=step * 1.001 or 1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8_io"])
+def test_a_phone_answers_as_this_machine_does(device: Device, variant: str, digits: np.ndarray) -> None:
+    hold_to_host(device, variant, digits)
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8_io"])
+def test_an_arm64_phone_answers_as_this_machine_does(
+    phone: StandIn, variant: str, digits: np.ndarray
+) -> None:
+    if native_abi() == "arm64-v8a":
+        pytest.skip("this machine is arm64: its own stand-in shows it")
+    try:
+        bundle("arm64-v8a")
+        with standin.standins(abi="arm64-v8a") as (made,), Device(made.serial, made.adb) as device:
+            assert device.abi == "arm64-v8a"
+            hold_to_host(device, variant, digits)
+    except tools.Lacking as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("variant", ["float32", "dynamic_int8", "int8", "int8_io"])
+def test_one_run_is_one_sample_of_many(
+    device: Device, classifier: Subject, images: np.ndarray, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BATCH_BYTES", 5000)  # one image a batch, or six of bytes
+    path = classifier.artifact(variant)
+    with runtimes.open_session("litert-xnnpack", path, threads=1) as host:
+        one = {info.name: np.zeros(info.shape, info.dtype) for info in host.inputs}
+        expected, expected_one = host.run_many({"image": images}), host.run(one)
+        there = DeviceSession(device, path, tensors=(host.inputs, host.outputs))
+        for name, values in there.run_many({"image": images}).items():
+            np.testing.assert_allclose(values, expected[name], atol=1e-4, rtol=0)
+        for name, values in there.run(one).items():
+            assert values.shape == expected_one[name].shape
+            np.testing.assert_allclose(values, expected_one[name], atol=1e-4, rtol=0)
+
+
+def test_it_is_timed_on_the_phone(device: Device, artifact: Path, images: np.ndarray) -> None:
+    there = DeviceSession(device, artifact, threads=2, tensors=TENSORS)
+    timing = there.time({"image": images[:1]}, QUICK)
+    assert (timing.threads, len(timing.samples_ns), len(timing.warmup_ns)) == (2, 5, 2)
+    assert 0 < min(timing.samples_ns) <= sum(timing.samples_ns) <= timing.wall_ns
+    assert timing.load_ns > 0
+    assert timing.cpu_ns > 0
+    use = there.memory({"image": images[:1]}, 3)
+    assert 0 < use.baseline_bytes <= use.loaded_bytes <= use.peak_bytes
+
+
+def test_a_warm_phone_is_sent_nothing_twice(
+    device: Device, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DeviceSession(device, artifact, tensors=TENSORS)
+    sent: list[str] = []
+    monkeypatch.setattr(Device, "push", lambda self, source, name, *, stage: sent.append(name))
+    DeviceSession(device, artifact, tensors=TENSORS)
+    device.forget()
+    DeviceSession(device, artifact, tensors=TENSORS)
+    assert sent == []
+
+
+def test_an_artifact_altered_on_the_phone_is_sent_anew(
+    device: Device, artifact: Path, images: np.ndarray
+) -> None:
+    first = DeviceSession(device, artifact, tensors=TENSORS).run_many({"image": images})
+    device.checked(f"for f in {adb.DIRECTORY}/*.tflite; do echo x > $f; done", stage=Stage.RUN)
+    again = DeviceSession(device, artifact, tensors=TENSORS).run_many({"image": images})
+    np.testing.assert_array_equal(first["scores"], again["scores"])
+
+
+def test_an_artifact_altered_on_the_way_is_told_by_its_hash(
+    device: Device, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(artifact.read_bytes())
+    content[len(content) // 2] ^= 1
+    sent, altered = tmp_path / "sent", tmp_path / "altered"
+    sent.write_bytes(artifact.read_bytes() + b"new to the phone")
+    altered.write_bytes(content)
+    send = Device.push
+    monkeypatch.setattr(
+        Device, "push", lambda self, _, name, *, stage: send(self, altered, name, stage=stage)
+    )
+    with pytest.raises(StagedError, match="was altered on the way: the phone has SHA-256") as caught:
+        DeviceSession(device, sent, tensors=TENSORS, runner=Bundle(files={}, command=("false",)))
+    assert caught.value.stage is Stage.LOAD
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        ("kill -SEGV $$", WorkerCrashed, "the runner was ended by SIGSEGV. It said nothing"),
+        ("echo what >&2; kill -9 $$", WorkerCrashed, "ended by SIGKILL. Its last words: what"),
+        ("echo hello", StagedError, r"ended with 0 and said what is no answer: 'hello'"),
+        ("exit 3", StagedError, "ended with 3 and said what is no answer: ''"),
+        ("echo '[1]'", StagedError, r"said what is no answer: '\[1\]'"),
+        (f"echo x > ../output.bin; echo '{SAID}'", StagedError, "holds 2 bytes, expected 1 answers of 40"),
+        (f"echo '{SAID}'", StagedError, "fetching output.bin failed"),
+        (f"echo '{SAID}'; exit 1", StagedError, "the runner ended with 1"),
+        (f"echo '{SAID.replace('10', '11')}'", CaseError, r"outputs are \[\(\(1, 11\), 'float32'\)\] there"),
+        ('echo \'{"error": "no", "stage": "load"}\'; exit 1', CaseError, ": no"),
+    ],
+)
+def test_a_runner_that_goes_wrong_is_explained(
+    device: Device,
+    artifact: Path,
+    images: np.ndarray,
+    tmp_path: Path,
+    script: str,
+    kind: type[StagedError],
+    message: str,
+) -> None:
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, script))
+    with pytest.raises(StagedError, match=message) as caught:
+        there.run_many({"image": images[:1]})
+    assert type(caught.value) is kind
+    assert caught.value.stage in (Stage.RUN, Stage.LOAD)
+    assert device.serial in str(caught.value)
+
+
+def test_a_runner_that_hangs_is_ended(
+    device: Device, artifact: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_SILENCE", 0.0)
+    runner = planted(tmp_path, "exec sleep 77")
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=runner, run_seconds=1)
+    with pytest.raises(StagedError, match="It did not answer in time") as caught:
+        there.run_many({"image": images})
+    assert caught.value.stage is Stage.RUN
+    assert "sleep" not in device.shell("ps -A", stage=Stage.RUN).stdout
+
+
+def test_an_artifact_that_is_none_fails_at_load(device: Device, tmp_path: Path, images: np.ndarray) -> None:
+    rubbish = tmp_path / "rubbish.tflite"
+    rubbish.write_bytes(os.urandom(1000))
+    with pytest.raises(CaseError) as caught:
+        DeviceSession(device, rubbish, tensors=TENSORS).run_many({"image": images})
+    assert caught.value.stage is Stage.LOAD
+
+
+def test_what_the_artifact_does_not_take_is_said(device: Device, artifact: Path) -> None:
+    there = DeviceSession(device, artifact, tensors=TENSORS)
+    with pytest.raises(CaseError, match=r"takes float32 \(1, 16, 16, 3\), found float32 \(1, 8, 8, 3\)"):
+        there.run_many({"image": np.zeros((2, 8, 8, 3), np.float32)})
+    with pytest.raises(CaseError, match="found float64"):
+        there.run({"image": np.zeros((1, 16, 16, 3))})
+
+
+def test_a_phone_killed_while_it_runs_comes_back(
+    phone: StandIn, artifact: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    with standin.standins() as (other,), Device(other.serial, other.adb) as device:
+        there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, "exec sleep 77"))
+        threading.Timer(0.7, other.unplug).start()
+        with pytest.raises(StagedError, match=f"{other.serial}: running") as caught:
+            there.run_many({"image": images})
+        assert caught.value.stage is Stage.RUN
+        with pytest.raises(StagedError) as caught:
+            DeviceSession(device, artifact, tensors=TENSORS)
+        assert caught.value.stage is Stage.LOAD
+        other.plug()
+        again = DeviceSession(device, artifact, tensors=TENSORS)
+        assert again.run_many({"image": images})["scores"].shape == (16, 10)
+
+
+def test_a_phone_killed_while_it_is_sent_to_is_explained(phone: StandIn, tmp_path: Path) -> None:
+    endless = tmp_path / "endless"
+    with endless.open("wb") as file:
+        file.truncate(2 << 30)
+    with standin.standins() as (other,), Device(other.serial, other.adb) as device:
+        threading.Timer(0.3, other.unplug).start()
+        with pytest.raises(StagedError, match="sending endless failed") as caught:
+            device.push(endless, "endless", stage=Stage.LOAD)
+        assert caught.value.stage is Stage.LOAD
+
+
+def test_a_server_killed_is_explained_and_none_is_started(
+    phone: StandIn, artifact: Path, images: np.ndarray
+) -> None:
+    with standin.standins() as (other,), Device(other.serial, other.adb) as device:
+        there = DeviceSession(device, artifact, tensors=TENSORS)
+        adb._client(other.adb).server_kill()
+        with pytest.raises(StagedError, match="No adb server answers there"):
+            there.run_many({"image": images})
+
+
+def test_nothing_is_left_on_the_phone(spare: StandIn, artifact: Path, images: np.ndarray) -> None:
+    with Device(spare.serial, spare.adb) as device:
+        DeviceSession(device, artifact, tensors=TENSORS).run_many({"image": images})
+        assert device.shell(f"ls {adb.DIRECTORY}", stage=Stage.RUN).stdout
+    assert left_on(spare) == ("", [])
+
+
+def left_on(spare: StandIn) -> tuple[str, list[str]]:
+    """Files in the place for everybody's, and what of ours runs."""
+    bare = Device(spare.serial, spare.adb)  # neither holds nor cleans
+    files = bare.shell("ls /data/local/tmp", stage=Stage.RUN).stdout
+    running = bare.shell("ps -A -o NAME", stage=Stage.RUN).stdout.split()
+    return files, [name for name in running if name in ("sleep", "device_runner")]
+
+
+USER = """
+import sys, time
+from pathlib import Path
+from suite.devices.adb import Address, Device
+from suite.record import Stage
+with Device(sys.argv[1], Address.parse(sys.argv[2])) as device:
+    device.install({"file": Path(sys.argv[3])})
+    print("ready", flush=True)
+    device.shell(
+        "cd /data/local/tmp/pocketproof && echo $$ > runner.pid && exec sleep 77", stage=Stage.RUN
+    )
+"""
+
+
+@pytest.fixture
+def user(spare: StandIn, artifact: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the phone, and something running on it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, spare.serial, str(spare.adb), str(artifact)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_two_processes_never_share_a_phone(spare: StandIn, user: subprocess.Popen[str]) -> None:
+    with pytest.raises(StagedError, match=f"{spare.serial} is in use by process {user.pid}"):
+        Device(spare.serial, spare.adb, wait_seconds=0.2).__enter__()
+    assert left_on(spare) == ("pocketproof\n", ["sleep"])
+    with leased("another phone", wait_seconds=0):
+        pass
+
+
+def test_the_phone_of_a_killed_process_is_free_and_cleaned(
+    spare: StandIn, user: subprocess.Popen[str]
+) -> None:
+    started = time.monotonic()
+    user.kill()
+    with Device(spare.serial, spare.adb, wait_seconds=10):
+        assert time.monotonic() - started < 10
+    assert left_on(spare) == ("", [])
+
+
+def test_ctrl_c_leaves_nothing_behind(spare: StandIn, user: subprocess.Popen[str]) -> None:
+    time.sleep(0.3)
+    user.send_signal(signal.SIGINT)
+    assert user.wait(20) != 0
+    assert left_on(spare) == ("", [])
