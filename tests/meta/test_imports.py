@@ -33,16 +33,18 @@ PLAIN = (
     "suite.gates",
     "suite.thresholds",
     "suite.stats",
+    "suite.ratio",
+    "suite.compare",
     "suite.report",
     "suite.__main__",
     "suite.commands",
 )
-# Commands that start or reach devices: what they are for cannot be done without the vendor's library.
-REACHING = ("suite.commands.phone",)
+# Commands that can reach devices or runtimes: that part of them cannot be done without a vendor's library.
+REACHING = ("suite.commands.phone", "suite.commands.compare")
 # From the ground up: a module imports from its own row and those above it. A new module takes the
 # lowest row that what it imports allows.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("suite.record", "suite.spec", "suite.stats", "suite.generated", "suite.scheduling"),
+    ("suite.record", "suite.spec", "suite.stats", "suite.ratio", "suite.generated", "suite.scheduling"),
     ("suite.errors",),
     (
         "suite.metrics",
@@ -55,6 +57,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     (
         "suite.data",
         "suite.gates",
+        "suite.compare",
         "suite.runtimes.base",
         "suite.runtimes.worker",
         "suite.runtimes.loop",
@@ -68,12 +71,14 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.accuracy",
         "suite.parity",
         "suite.benchmark",
+        "suite.ab",
         "suite.devices",
     ),
     ("suite.original",),
     ("suite.converters.artifact",),
-    ("suite.lab", "suite.api", "suite.commands"),
-    ("suite.recorder", "suite.__main__"),
+    ("suite.lab", "suite.api"),
+    ("suite.sides", "suite.recorder"),
+    ("suite.commands", "suite.__main__"),
     ("suite.run",),
     ("suite.plugin",),
 )
