@@ -35,7 +35,11 @@ def export(function: Any, folder: Path) -> None:
         module = tf.Module()
         serving = tf.function(serve, input_signature=function.input_signature)
         tf.saved_model.save(
-            module, str(folder), signatures={"serving_default": serving.get_concrete_function()}
+            module,
+            str(folder),
+            signatures={"serving_default": serving.get_concrete_function()},
+            # Swish has a gradient of its own, which would hold on to what was frozen.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
     except Exception as error:
         raise CaseError(

@@ -290,7 +290,7 @@ def test_conditioning_does_not_depend_on_names() -> None:
 
     first, second = _tiny(TINY.shape, 10), _tiny(TINY.shape, 10)
     for model in (first, second):
-        conditioning.condition(model, TINY, digits.load())
+        conditioning.condition(model, TINY, digits.load(), conditioning.Conditions())
     for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 

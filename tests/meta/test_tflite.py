@@ -115,6 +115,29 @@ def test_an_op_that_the_format_lacks_is_a_failed_case_with_the_converters_reason
     assert plain.artifact("float32").exists()
 
 
+WITH_A_GRADIENT_OF_ITS_OWN = """
+from suite.spec import ModelSpec
+
+def build(weights):
+    import keras
+    image = keras.Input((4, 4), name="image")
+    return keras.Model(image, keras.layers.Dense(3, activation="swish")(image))
+
+SPEC = ModelSpec(build=build)
+"""
+
+
+def test_swish_whose_gradient_holds_on_to_the_graph_is_exported(
+    fixture_model: Callable[[str, str], Subject],
+) -> None:
+    subject = fixture_model("swish", WITH_A_GRADIENT_OF_ITS_OWN)
+    feed = subject.feeds.evaluation()
+    (reference,) = subject.original.answers(feed).values()
+    with open_session("litert-xnnpack", subject.artifact("float32"), threads=1) as session:
+        (actual,) = session.run_many(feed.arrays).values()
+    np.testing.assert_allclose(actual, reference, atol=1e-5)
+
+
 def test_calibrating_on_nothing_is_refused(tensorflow: Pool, tmp_path: Path) -> None:
     worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
     with pytest.raises(CaseError, match="int8 needs calibration samples, found none"):
