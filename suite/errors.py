@@ -50,6 +50,12 @@ class Unsupported(CaseError):
     default = Status.UNSUPPORTED
 
 
+class OtherModel(CaseError):
+    """A model was built twice and came out as two: its answers and its artifacts do not belong together."""
+
+    default = Status.ERROR
+
+
 class WorkerCrashed(StagedError):
     """The process that held the runtime died, or was ended after its time-out."""
 

@@ -21,7 +21,7 @@ from suite.cache import sha256_file, sha256_tree
 from suite.card import Card, ModelRef
 from suite.converters import tflite
 from suite.discovery import load_fixture
-from suite.errors import CaseError
+from suite.errors import CaseError, OtherModel
 from suite.record import Stage
 from suite.runtimes import reads
 from suite.runtimes.base import Feed, TensorInfo, load_feed, match
@@ -57,6 +57,7 @@ class Workshop:
     def __init__(self) -> None:
         self._ref: ModelRef | None = None
         self._original: Original | None = None
+        self._content = ""
         self._export: tempfile.TemporaryDirectory[str] | None = None
         self._dependencies: tuple[tuple[str, str], ...] = ()
 
@@ -64,7 +65,7 @@ class Workshop:
         """Build the model and say what it is."""
         original = self._open(ref)
         return Card(
-            content=original.content(),
+            content=self._content,
             inputs=original.inputs,
             outputs=original.outputs,
             parameters=original.parameters,
@@ -72,25 +73,34 @@ class Workshop:
             dependencies=self._dependencies,
         )
 
-    def run_many(self, ref: ModelRef, feed: Feed) -> dict[str, Array]:
-        """The model's answers, by output name."""
-        original = self._open(ref)
+    def run_many(self, ref: ModelRef, content: str, feed: Feed) -> dict[str, Array]:
+        """The answers, by output name, of the model whose card has this `content`."""
+        original = self._open(ref, content)
         return original.predict(match(load_feed(feed), original.inputs))
 
-    def convert(self, ref: ModelRef, variant: str, calibration: Feed | None, destination: Path) -> float:
-        """Write the artifact; answers the seconds that the converter took."""
-        folder = self._exported(ref)
+    def convert(
+        self, ref: ModelRef, content: str, variant: str, calibration: Feed | None, destination: Path
+    ) -> float:
+        """Write the artifact of the model whose card has this `content`; answers the converter's seconds."""
+        folder = self._exported(ref, content)
         samples = match(load_feed(calibration), self._open(ref).inputs) if calibration else None
         return tflite.convert(folder, variant, samples, destination)
 
-    def _open(self, ref: ModelRef) -> Original:
+    def _open(self, ref: ModelRef, content: str | None = None) -> Original:
         if self._original is None or self._ref != ref or self._outdated():
             self._forget()
             with reads.watched() as files:
                 self._original = _open_saved(ref.path) if ref.saved else _build(ref)
-            self._ref = ref
+            self._ref, self._content = ref, self._original.content()
             self._dependencies = tuple(
                 sorted((str(path), sha256_file(path)) for path in files if path.is_file())
+            )
+        if content not in (None, self._content):
+            raise OtherModel(
+                f"{ref.name} was built twice and has other weights the second time, expected the same: "
+                "seed its build, and name files that it reads in ways Python cannot see in the fixture's `files`. "
+                "Then run again",
+                stage=Stage.BUILD,
             )
         return self._original
 
@@ -101,14 +111,14 @@ class Workshop:
             for path, sha256 in self._dependencies
         )
 
-    def _exported(self, ref: ModelRef) -> Path:
+    def _exported(self, ref: ModelRef, content: str) -> Path:
         """One frozen SavedModel, from which every variant is converted.
 
         Freezing the weights into the graph first makes the converter several
         times faster than handing it a Keras model, and gives a stable
         signature at batch one.
         """
-        original = self._open(ref)
+        original = self._open(ref, content)
         if self._export is None:
             self._export = tempfile.TemporaryDirectory(prefix="pocketproof-export-")
             try:

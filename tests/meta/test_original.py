@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from suite.cache import Cache
-from suite.errors import CaseError
+from suite.errors import CaseError, OtherModel
 from suite.feeds import Feed
 from suite.original import Original
 from suite.record import Stage, Status
@@ -115,6 +117,36 @@ def test_another_choice_of_weights_is_another_card(run: Callable[..., tuple[str,
     assert published != offline
     assert run() == (offline, False)
     assert run("imagenet") == (published, False)
+
+
+def test_another_checkout_is_another_card(
+    run: Callable[..., tuple[str, bool]], fixture: Path, cache: Cache, pool: Pool, tmp_path: Path
+) -> None:
+    here, _ = run()
+    copy = Path(shutil.copytree(fixture.parent, tmp_path / "copy"))
+    (copy / "its_helper.py").write_text("BIAS = 100.0\n")
+    there = Original(ModelSpec(name="model", path=copy / "model.py"), "offline", cache, pool).card
+    assert there.content != here
+
+
+def test_a_build_that_gives_another_model_each_time_is_refused(
+    fixture: Path, cache: Cache, tmp_path: Path
+) -> None:
+    fixture.write_text(
+        "import os\nfrom suite.spec import ModelSpec\nfrom tests.meta.tiny import Fake\n"
+        "def build(weights):\n    return Fake(float(int.from_bytes(os.urandom(2))), weights)\n"
+        "SPEC = ModelSpec(build=build)\n"
+    )
+    spec = ModelSpec(name="model", path=fixture)
+    with contextlib.closing(Pool()) as first:
+        learned = Original(spec, "offline", cache, first).card
+    with contextlib.closing(Pool()) as second:
+        original = Original(spec, "offline", cache, second)
+        assert original.card == learned  # from the cache: nothing was built
+        with pytest.raises(OtherModel, match=r"model was built twice and has other weights.*seed its build"):
+            original.answers(Feed.of({"input": np.zeros((1, 1), np.float32)}))
+        # The next run does not go on with the card that nothing fits any more.
+        assert Original(spec, "offline", cache, second).card != learned
 
 
 # --- builds that do not end well -----------------------------------------------------------
