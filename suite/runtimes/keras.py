@@ -98,7 +98,7 @@ class Workshop:
         if content not in (None, self._content):
             raise OtherModel(
                 f"{ref.name} was built twice and has other weights the second time, expected the same: "
-                "seed its build, and name files that it reads in ways Python cannot see in the fixture's `files`. "
+                "seed its build, and name in the fixture's `files` what it reads in ways Python cannot see. "
                 "Then run again",
                 stage=Stage.BUILD,
             )
