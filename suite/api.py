@@ -21,7 +21,7 @@ from suite.matrix import unknown
 from suite.original import BUILD_SECONDS, Original
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo, match
-from suite.spec import VARIANTS, Array, ModelSpec
+from suite.spec import DEPLOYMENT_TARGETS, VARIANTS, Array, ModelSpec
 
 
 class OriginalSession:
@@ -74,6 +74,7 @@ def convert(
     calibration: Array | Mapping[str, Array] | None = None,
     output: str | Path | None = None,
     weights: str = "offline",
+    deployment_target: str = "",
 ) -> Path:
     """Convert a model and return the artifact's path.
 
@@ -81,10 +82,13 @@ def convert(
     keras.Model. `calibration`: (n, ...) inputs as the model takes them, by
     input name where it has several; without it, variants that need one are
     calibrated as the suite would. `output` is where a copy goes; else the path
-    is in the cache. Raises PocketproofError with the converter's reason.
+    is in the cache. `deployment_target` (`iOS15`, ...) is for Core ML variants.
+    Raises PocketproofError with the converter's reason.
     """
     if variant not in VARIANTS:
         raise UsageError(unknown("variant", variant, VARIANTS))
+    if deployment_target and deployment_target not in DEPLOYMENT_TARGETS:
+        raise UsageError(unknown("deployment target", deployment_target, DEPLOYMENT_TARGETS))
     with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder, _pool() as pool:
         spec, cache = _spec(model, Path(folder)), default_cache()
         original = Original(spec, weights, cache, pool)
@@ -95,10 +99,20 @@ def convert(
         if calibration is not None:
             feeds.calibrate_with(_given(calibration, card.inputs))
         try:
-            path, _ = artifacts.artifact(original, VARIANTS[variant], feeds, cache)
+            path, _ = artifacts.artifact(
+                original, VARIANTS[variant], feeds, cache, deployment_target=deployment_target
+            )
         finally:
             feeds.discard()
-        return Path(shutil.copy2(path, output)) if output is not None else path
+        return _copied(path, Path(output)) if output is not None else path
+
+
+def _copied(path: Path, output: Path) -> Path:
+    """A copy at `output`, or in it where that is a folder; of a package, its whole folder."""
+    if path.is_file():
+        return Path(shutil.copy2(path, output))
+    place = output / path.name if output.is_dir() and output.suffix != path.suffix else output
+    return Path(shutil.copytree(path, place, dirs_exist_ok=True))
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def from_model_file(path: Path) -> ModelSpec:
     if path.is_file() and path.suffix not in SAVED_MODELS:
         raise UsageError(
             f"{path.name} is no model that can be a reference: --model-file takes "
-            f"{', '.join(SAVED_MODELS)} or a SavedModel folder (a .tflite goes with --artifact)"
+            f"{', '.join(SAVED_MODELS)} or a SavedModel folder (a .tflite or .mlpackage goes with --artifact)"
         )
     return ModelSpec(
         name=path.stem, file=path.resolve(), profiles=("smoke", "default", "full"), weights="as saved"

@@ -48,10 +48,12 @@ class Lab:
         bounds: tuple[float, float] | None = None,
         threads: int = 1,
         policy: TimingPolicy | None = None,
+        deployment_target: str = "",
     ) -> None:
         self.cache, self.thresholds = cache, thresholds
         self._weights, self._dataset, self._bounds = weights, dataset, bounds
         self._threads, self._policy = threads, policy or TimingPolicy()
+        self._deployment_target = deployment_target
         self.pool = runtimes.Pool()
         self._scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
@@ -83,7 +85,13 @@ class Lab:
         subject = self.subject(case.spec)
         if case.artifact is not None:
             return artifacts.given(subject.original, case.artifact)
-        return artifacts.artifact(subject.original, case.variant, subject.feeds, self.cache)
+        return artifacts.artifact(
+            subject.original,
+            case.variant,
+            subject.feeds,
+            self.cache,
+            deployment_target=self._deployment_target,
+        )
 
     def limits(self, case: Case) -> tuple[Tolerance, Budget]:
         """The bounds in force for a case."""

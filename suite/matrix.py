@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from suite.discovery import BrokenFixture
 from suite.errors import UsageError
-from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
+from suite.spec import TFLITE, VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
 
 
 def _host(*engines: str) -> tuple[Target, ...]:
@@ -21,6 +22,11 @@ _LITERT = _host("litert-xnnpack")
 _KERNELS = _host("litert-builtin", "litert-reference")
 _OLD_APPS = _host("tflite-runtime")
 _NOTEBOOKS = _host("tf-lite")
+# Core ML itself where there is one; else the evaluator, which executes the saved file in NumPy.
+_COREML = _host("coreml") if sys.platform == "darwin" else _host("coreml-evaluator")
+_FIRST = {"tflite": _LITERT, "coreml": _COREML}
+ARTIFACTS = tuple(dict.fromkeys(variant.suffix for variant in VARIANTS.values()))
+_ARTIFACTS = "a .tflite or .mlmodel file or a .mlpackage folder"
 _PRECISIONS = ("float32", "int8")
 _SMALL = ("digits_cnn", "mobilenet_v2")
 
@@ -45,7 +51,7 @@ PROFILES: Mapping[str, tuple[Selection, ...]] = {
         Selection(("squeezenet",), _PRECISIONS, _OLD_APPS),
     ),
     "full": (
-        Selection(("*",), tuple(VARIANTS), _LITERT),
+        Selection(("*",), TFLITE, _LITERT),
         Selection(("*",), _PRECISIONS, (*_OLD_APPS, *_NOTEBOOKS)),
         Selection(_SMALL, _PRECISIONS, _KERNELS),
     ),
@@ -149,7 +155,7 @@ def _combinations(
             if not variants or variant in variants:
                 yield from ((variant, target) for target in selection.targets)
     for variant in variants:
-        yield from ((variant, target) for target in selections[0].targets)
+        yield from ((variant, target) for target in _FIRST[VARIANTS[variant].format])
 
 
 def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> list[Case]:
@@ -162,13 +168,14 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
     found: list[Case] = []
     for path in request.artifacts:
         if not path.exists():
-            raise UsageError(f"no artifact at {path}: --artifact takes a .tflite file")
-        if path.suffix != ".tflite":
+            raise UsageError(f"no artifact at {path}: --artifact takes {_ARTIFACTS}")
+        if path.suffix not in ARTIFACTS:
             raise UsageError(
-                f"{path.name} is no artifact that can be run here: --artifact takes a .tflite file"
+                f"{path.name} is no artifact that can be run here: --artifact takes {_ARTIFACTS}"
             )
-        name = request.variants[0] if len(request.variants) == 1 else variant_of(path)
-        found.extend(Case(spec, VARIANTS[name], target, broken, path.resolve()) for target in _LITERT)
+        variant = VARIANTS[request.variants[0] if len(request.variants) == 1 else variant_of(path)]
+        targets = _FIRST[variant.format]
+        found.extend(Case(spec, variant, target, broken, path.resolve()) for target in targets)
     twice = {case.id for case in found if sum(other.id == case.id for other in found) > 1}
     if twice:
         raise UsageError(f"two artifacts are both {' and '.join(sorted(twice))}: hold them in a run each")
@@ -176,10 +183,14 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
 
 
 def variant_of(path: Path) -> str:
-    """The precision of a .tflite file, read from its tensors."""
-    from suite.converters.inspection import inspect
+    """The precision of an artifact, read from its tensors."""
+    if path.suffix == ".tflite":
+        from suite.converters.inspection import inspect
 
-    return inspect(path).variant
+        return inspect(path).variant
+    from suite.coreml import inspection
+
+    return inspection.inspect(path).variant
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -58,7 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="hold this .tflite, made elsewhere, to its model instead of converting; repeatable",
+        help="hold this .tflite or .mlpackage to its model instead of converting; repeatable",
+    )
+    add(
+        "--deployment-target",
+        default="",
+        metavar="iOS15|iOS16|...",
+        help="the oldest iOS that Core ML artifacts must run on (default: what each variant needs)",
     )
     add("--dataset", metavar="FILE.npz|imagenet:DIR", help="samples in place of the fixture's own")
     add("--input-range", metavar="LO,HI", help="value range of a model without a fixture")
@@ -166,6 +172,7 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
         dataset=current.dataset,
         bounds=current.bounds,
         threads=max(1, environment.cores() // current.worker_count),
+        deployment_target=pytestconfig.option.deployment_target,
     )
     yield made
     made.close()

@@ -17,10 +17,10 @@ from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.environment import host
 from suite.errors import UsageError
 from suite.gates import Verdict
-from suite.matrix import Case, Request, cases
+from suite.matrix import Case, Request, cases, unknown
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
-from suite.spec import Dataset, ModelSpec
+from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec
 from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
@@ -30,6 +30,7 @@ _SELECTING = (
     "variants",
     "model_file",
     "artifact",
+    "deployment_target",
     "dataset",
     "input_range",
     "fixtures_dir",
@@ -67,6 +68,8 @@ class Run:
             artifacts=tuple(Path(path) for path in options.artifact),
         )
         _check_weights(options.weights)
+        if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
+            raise UsageError(unknown("deployment target", options.deployment_target, DEPLOYMENT_TARGETS))
         made = cls(
             config=config,
             cases=cases(models if options.weights == "offline" else _as_published(models), request),

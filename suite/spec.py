@@ -36,6 +36,10 @@ def _tflite(name: str, *, quantised: bool = True, calibrated: bool = False) -> V
     return Variant(name, "tflite", ".tflite", quantised, calibrated)
 
 
+def _coreml(name: str, *, quantised: bool = False, suffix: str = ".mlpackage") -> Variant:
+    return Variant(name, "coreml", suffix, quantised, calibrated=False)
+
+
 VARIANTS: Mapping[str, Variant] = {
     variant.name: variant
     for variant in (
@@ -45,7 +49,26 @@ VARIANTS: Mapping[str, Variant] = {
         _tflite("int8", calibrated=True),
         _tflite("int8_io", calibrated=True),
         _tflite("int16x8", calibrated=True),
+        _coreml("mlprogram_float32"),
+        _coreml("mlprogram_float16"),
+        _coreml("mlprogram_int8_weights", quantised=True),
+        _coreml("mlprogram_palettized_6bit", quantised=True),
+        _coreml("neuralnetwork", suffix=".mlmodel"),
     )
+}
+
+TFLITE = tuple(name for name, variant in VARIANTS.items() if variant.format == "tflite")
+COREML = tuple(name for name, variant in VARIANTS.items() if variant.format == "coreml")
+
+# The Core ML specification version that each iOS reads at most; newer systems read older versions.
+DEPLOYMENT_TARGETS: Mapping[str, int] = {
+    "iOS13": 4,
+    "iOS14": 5,
+    "iOS15": 6,
+    "iOS16": 7,
+    "iOS17": 8,
+    "iOS18": 9,
+    "iOS26": 10,
 }
 
 

@@ -69,6 +69,19 @@ _INT8 = Tolerance(
     source="full int8 against float in use: cosine 0.99, SQNR 20 dB, top-1 agreement 98 %",
 )
 
+# Core ML. The evaluator rounds as the artifact declares, so the bounds are those of the same precision.
+_MLPROGRAM_FLOAT32 = replace(
+    _FLOAT32, min_cosine=0.99999, source="coremltools' validation holds float32 to atol 1e-4, rtol 1e-5"
+)
+_MLPROGRAM_FLOAT16 = replace(_FLOAT16, source="as float16 of TFLite; coremltools' own tests: SNR 20 dB")
+_MLPROGRAM_INT8 = replace(_DYNAMIC, source="as dynamic_int8: int8 weights, float16 arithmetic")
+_PALETTIZED = replace(
+    _DYNAMIC,
+    min_cosine=0.99,
+    min_sqnr_db=15.0,
+    source="64 values a tensor; coremltools' guide: palettization without training works well from 6 bits",
+)
+
 TOLERANCES: Mapping[str, Tolerance] = {
     "float32": _FLOAT32,
     "float16": _FLOAT16,
@@ -76,6 +89,11 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "int8": _INT8,
     "int8_io": _INT8,
     "int16x8": _DYNAMIC,
+    "mlprogram_float32": _MLPROGRAM_FLOAT32,
+    "mlprogram_float16": _MLPROGRAM_FLOAT16,
+    "mlprogram_int8_weights": _MLPROGRAM_INT8,
+    "mlprogram_palettized_6bit": _PALETTIZED,
+    "neuralnetwork": _MLPROGRAM_FLOAT32,
 }
 
 # Accuracy: MLPerf Mobile accepts a classifier at 98 % of its float32 accuracy.
@@ -96,6 +114,11 @@ BUDGETS: Mapping[str, Budget] = {
     "int8": _INT_COST,
     "int8_io": _INT_COST,
     "int16x8": replace(_INT_COST, max_p50_ms=15_000.0),
+    "mlprogram_float32": replace(_FLOAT_COST, max_accuracy_drop=0.005, max_bytes_per_parameter=4.5),
+    "mlprogram_float16": replace(_FLOAT_COST, max_accuracy_drop=0.01, max_bytes_per_parameter=2.5),
+    "mlprogram_int8_weights": _INT_COST,
+    "mlprogram_palettized_6bit": replace(_INT_COST, max_bytes_per_parameter=1.0),
+    "neuralnetwork": replace(_FLOAT_COST, max_accuracy_drop=0.005, max_bytes_per_parameter=4.5),
 }
 
 DEFAULTS: Mapping[str, tuple[Tolerance, Budget]] = {

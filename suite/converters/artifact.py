@@ -3,50 +3,70 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from suite import runtimes
-from suite.cache import Cache, sha256_file
-from suite.converters.inspection import inspect
+from suite.cache import Cache, sha256_file, sha256_tree
+from suite.converters import inspection
+from suite.converters.interface import Interface, interface
+from suite.coreml import inspection as coreml_inspection
 from suite.feeds import Feeds
 from suite.original import CONVERT_SECONDS, Original
 from suite.record import Artifact, Stage
 from suite.spec import Variant
 
-_CONVERTER = Path(__file__).with_name("tflite.py")
-_PACKAGES = ("tensorflow", "keras")
+_HERE = Path(__file__).parent
 
 
-def artifact(original: Original, variant: Variant, feeds: Feeds, cache: Cache) -> tuple[Path, Artifact]:
-    """The converted file and what the record says of it; converts only what the cache lacks."""
-    calibration = feeds.calibration() if variant.calibrated else None
-    versions = runtimes.versions(*_PACKAGES)
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How one format is made: what decides the result, and who makes it."""
+
+    converter: str
+    packages: tuple[str, ...]
+    sources: tuple[Path, ...]  # of this suite; a change there makes the artifact anew
+    key: Mapping[str, Any]
+    convert: Callable[[Path], float]  # writes the file; answers the converter's seconds
+    inspect: Callable[[Path], Any]  # a dataclass with `ops` and `minimum_runtime`
+
+
+def artifact(
+    original: Original, variant: Variant, feeds: Feeds, cache: Cache, *, deployment_target: str = ""
+) -> tuple[Path, Artifact]:
+    """The converted file and what the record says of it; converts only what the cache lacks.
+
+    `deployment_target` is the oldest iOS that a Core ML artifact must run on.
+    """
+    if variant.format == "coreml":
+        recipe = _coreml(original, variant, deployment_target)
+    else:
+        recipe = _tflite(original, variant, feeds)
+    versions = runtimes.versions(*recipe.packages)
     key = {
         "model": original.card.content,
         "variant": variant.name,
-        "calibration": calibration.sha256 if calibration else None,
-        "converter": sha256_file(_CONVERTER),
-        "inspection": sha256_file(Path(__file__).with_name("inspection.py")),
+        "code": [sha256_file(path) for path in recipe.sources],
         "versions": versions,
+        **recipe.key,
     }
 
     def convert(folder: Path) -> None:
-        arrays = dict(calibration.arrays) if calibration else None
         destination = folder / f"model{variant.suffix}"
-        seconds = original.call(
-            ".convert", variant.name, arrays, destination, stage=Stage.CONVERT, timeout=CONVERT_SECONDS
-        )
-        (folder / "facts.json").write_text(json.dumps({"seconds": seconds, **asdict(inspect(destination))}))
+        seconds = recipe.convert(destination)
+        facts = {"seconds": seconds, **asdict(recipe.inspect(destination))}
+        (folder / "facts.json").write_text(json.dumps(facts))
 
     place = cache.get_or_build("artifact", key, convert)
     path, facts = place / f"model{variant.suffix}", json.loads((place / "facts.json").read_text())
     return path, Artifact(
         path=path.relative_to(cache.root).as_posix(),
-        sha256=sha256_file(path),
-        size_bytes=path.stat().st_size,
+        sha256=sha256_tree(path),
+        size_bytes=_size(path),
         parameters=original.card.parameters,
-        converter="tf.lite.TFLiteConverter",
+        converter=recipe.converter,
         versions=versions,
         ops=facts["ops"],
         minimum_runtime=facts["minimum_runtime"],
@@ -54,13 +74,53 @@ def artifact(original: Original, variant: Variant, feeds: Feeds, cache: Cache) -
     )
 
 
+def _tflite(original: Original, variant: Variant, feeds: Feeds) -> _Recipe:
+    calibration = feeds.calibration() if variant.calibrated else None
+
+    def convert(destination: Path) -> float:
+        arrays = dict(calibration.arrays) if calibration else None
+        return _ask(original, ".convert", variant.name, arrays, destination)
+
+    return _Recipe(
+        converter="tf.lite.TFLiteConverter",
+        packages=("tensorflow", "keras"),
+        sources=(_HERE / "tflite.py", Path(inspection.__file__)),
+        key={"calibration": calibration.sha256 if calibration else None},
+        convert=convert,
+        inspect=inspection.inspect,
+    )
+
+
+def _coreml(original: Original, variant: Variant, deployment_target: str) -> _Recipe:
+    wanted = interface(original.spec, original.card, deployment_target)
+    return _Recipe(
+        converter="coremltools.convert",
+        packages=("coremltools", "tensorflow", "keras"),
+        sources=(_HERE / "coreml.py", _HERE / "tflite.py", Path(coreml_inspection.__file__)),
+        key={"interface": _identity(wanted)},
+        convert=lambda destination: _ask(original, ".convert_coreml", variant.name, wanted, destination),
+        inspect=coreml_inspection.inspect,
+    )
+
+
+def _identity(wanted: Interface) -> dict[str, Any]:
+    """All that the interface says, and the preprocessing that its image contract names."""
+    return {**asdict(wanted), "mode": asdict(wanted.image.mode) if wanted.image else None}
+
+
+def _ask(original: Original, function: str, *arguments: Any) -> float:
+    seconds: float = original.call(function, *arguments, stage=Stage.CONVERT, timeout=CONVERT_SECONDS)
+    return seconds
+
+
 def given(original: Original, path: Path) -> tuple[Path, Artifact]:
     """A file that someone else's pipeline made."""
+    inspect = inspection.inspect if path.suffix == ".tflite" else coreml_inspection.inspect
     facts = inspect(path)
     return path, Artifact(
         path=str(path),
-        sha256=sha256_file(path),
-        size_bytes=path.stat().st_size,
+        sha256=sha256_tree(path),
+        size_bytes=_size(path),
         parameters=original.card.parameters,
         converter="unknown: the artifact was given",
         versions={},
@@ -69,3 +129,8 @@ def given(original: Original, path: Path) -> tuple[Path, Artifact]:
         convert_seconds=None,
         origin="given",
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a package."""
+    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())

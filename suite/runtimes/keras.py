@@ -19,7 +19,8 @@ import numpy as np
 
 from suite.cache import sha256_file, sha256_tree
 from suite.card import Card, ModelRef
-from suite.converters import tflite
+from suite.converters import coreml, tflite
+from suite.converters.interface import Interface
 from suite.discovery import load_fixture
 from suite.errors import CaseError, OtherModel
 from suite.record import Stage
@@ -85,6 +86,12 @@ class Workshop:
         folder = self._exported(ref, content)
         samples = match(load_feed(calibration), self._open(ref).inputs) if calibration else None
         return tflite.convert(folder, variant, samples, destination)
+
+    def convert_coreml(
+        self, ref: ModelRef, content: str, variant: str, interface: Interface, destination: Path
+    ) -> float:
+        """Write the Core ML artifact; answers the converter's seconds."""
+        return coreml.convert(self._exported(ref, content), variant, interface, destination)
 
     def _open(self, ref: ModelRef, content: str | None = None) -> Original:
         if self._original is None or self._ref != ref or self._outdated():

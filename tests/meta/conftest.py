@@ -23,7 +23,7 @@ from suite.discovery import from_model_file
 from suite.feeds import Feed, Feeds
 from suite.original import Original
 from suite.record import Stage
-from suite.spec import VARIANTS
+from suite.spec import TFLITE, VARIANTS
 from tests.meta import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +102,7 @@ def subject(
 @pytest.fixture(scope="session")
 def classifier(subject: Callable[[str], Subject]) -> Subject:
     made = subject("classifier.keras")
-    for variant in VARIANTS:  # while TensorFlow's process holds this model
+    for variant in TFLITE:  # while TensorFlow's process holds this model
         made.artifact(variant)
     return made
 

@@ -122,5 +122,5 @@ def test_what_cannot_be_a_reference_is_refused_with_the_way_out(tmp_path: Path) 
     with pytest.raises(UsageError, match="no model file at"):
         from_model_file(tmp_path / "absent.keras")
     (tmp_path / "m.tflite").write_bytes(b"1")
-    with pytest.raises(UsageError, match=r"\.tflite goes with --artifact"):
+    with pytest.raises(UsageError, match=r"\.tflite or \.mlpackage goes with --artifact"):
         from_model_file(tmp_path / "m.tflite")

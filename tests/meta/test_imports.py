@@ -63,8 +63,16 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.runtimes.loop",
         "suite.runtimes.reads",
     ),
-    ("suite.runtimes.interpreter", "suite.card", "suite.converters.tflite", "suite.converters.inspection"),
-    ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report"),
+    (
+        "suite.runtimes.interpreter",
+        "suite.card",
+        "suite.converters.tflite",
+        "suite.converters.inspection",
+        "suite.coreml.saved",
+    ),
+    ("suite.converters.interface", "suite.coreml.inspection"),
+    ("suite.converters.coreml",),
+    ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report", "suite.coreml"),
     (
         "suite.feeds",
         "suite.environment",

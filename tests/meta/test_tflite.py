@@ -17,7 +17,7 @@ from suite.feeds import Feeds
 from suite.original import Original
 from suite.record import Stage, Status
 from suite.runtimes import Pool, open_session
-from suite.spec import VARIANTS, ModelSpec
+from suite.spec import TFLITE, VARIANTS, ModelSpec
 from tests.meta.conftest import Subject
 
 
@@ -39,7 +39,7 @@ NEAR_DB = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", TFLITE)
 def test_each_variant_is_near_the_original_and_no_nearer_than_its_precision(
     classifier: Subject, tensorflow: Pool, images: np.ndarray, expected: np.ndarray, variant: str
 ) -> None:
@@ -49,7 +49,7 @@ def test_each_variant_is_near_the_original_and_no_nearer_than_its_precision(
 
 
 def test_a_smaller_type_is_a_smaller_file(classifier: Subject) -> None:
-    size = {variant: classifier.artifact(variant).stat().st_size for variant in VARIANTS}
+    size = {variant: classifier.artifact(variant).stat().st_size for variant in TFLITE}
     parameters = classifier.original.card.parameters
     assert 4 * parameters < size["float32"] < 4 * parameters + 10_000
     assert size["float16"] < 0.75 * size["float32"]
@@ -224,7 +224,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_answers(
 # --- inspection -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", TFLITE)
 def test_a_variant_is_recognised_by_its_tensors(classifier: Subject, variant: str) -> None:
     from suite.converters.inspection import inspect
 

@@ -1,0 +1,1 @@
+"""Core ML artifacts, read and run without Apple's software."""
