@@ -45,6 +45,8 @@ class Gate(StrEnum):
     SIZE = "size"
     LATENCY = "latency"
     MEMORY = "memory"
+    BASELINE = "baseline"
+    REALTIME = "real time"
     THRESHOLDS = "thresholds"
     NOTHING = "nothing proven"
 
@@ -65,6 +67,7 @@ class Finding:
     options: str = ""  # of the run, without which the case is not there
     obtained: float | None = None
     limit: float | None = None
+    inconclusive: bool = False  # nothing is shown to be wrong, nor to be right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +83,26 @@ class Verdict:
     warnings: tuple[str, ...]
     counts: Mapping[str, int]
 
+    @property
+    def inconclusive(self) -> bool:
+        """Whether all that holds the release back is measurements that cannot carry a verdict."""
+        return bool(self.findings) and all(finding.inconclusive for finding in self.findings)
 
-def judge(records: Iterable[Record], thresholds: Thresholds, warnings: Sequence[str] = ()) -> Verdict:
-    """Hold a run to its thresholds. `warnings` are carried over, such as those of `store.load`."""
+
+def judge(
+    records: Iterable[Record],
+    thresholds: Thresholds,
+    warnings: Sequence[str] = (),
+    also: Sequence[Finding] = (),
+) -> Verdict:
+    """Hold a run to its thresholds.
+
+    `warnings` are carried over, such as those of `store.load`, and so are the
+    findings of `also`, such as those on a baseline.
+    """
     cases = _merged(records)
     findings = [finding for record in cases for finding in judge_case(record, thresholds)]
+    findings += also
     if not any(_proven(record) for record in cases):
         findings.append(_nothing_proven(cases))
     said = (*warnings, *thresholds.misspelt(record.model for record in cases), *_warnings(cases))
@@ -334,7 +352,29 @@ def check_latency(latency: Latency | None, budget: Budget) -> list[Finding]:
         return [_unproven(Gate.LATENCY, str(error))]
     count = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
     advice = f"{count}, n {len(latency.samples_ns)}. Try another variant or thread count."
-    return _bound(Gate.LATENCY, "p50 latency in ms", median, budget.max_p50_ms, lambda: advice)
+    found = _bound(Gate.LATENCY, "p50 latency in ms", median, budget.max_p50_ms, lambda: advice)
+    if not found and _far_below(latency, budget.max_p50_ms):
+        return []
+    sound, why = stats.soundness(latency)
+    if sound is stats.Soundness.SOUND:
+        return found
+    return _undecided(sound, why, median, budget.max_p50_ms) if found or sound is _UNSTABLE else []
+
+
+_UNSTABLE = stats.Soundness.UNSTABLE
+
+
+def _far_below(latency: Latency, limit: float | None) -> bool:
+    """Whether nearly all samples keep the limit, so that no spread can matter: noise only slows."""
+    return limit is None or stats.summarise(latency.samples_ns).p95_ms <= limit
+
+
+def _undecided(sound: stats.Soundness, why: str, median: float, limit: float | None) -> list[Finding]:
+    message = (
+        f"p50 latency in ms: inconclusive, because the measurement is {sound}: {why}. "
+        f"Obtained {number(median)}, expected at most {number(limit or math.nan)}. {stats.REMEDY[sound]}."
+    )
+    return [Finding(gate=Gate.LATENCY, message=message, obtained=median, limit=limit, inconclusive=True)]
 
 
 def check_memory(memory: Memory | None, budget: Budget) -> list[Finding]:
@@ -405,6 +445,15 @@ def _warnings_of(record: Record) -> Iterable[str]:
         yield f"skipped: {record.message or 'no reason was recorded'}"
     for note in record.notes:
         yield f"note: {note}"
+    if record.latency is not None and (sound := _soundness(record.latency)) is not stats.Soundness.SOUND:
+        yield f"latency is {sound}, and holds a budget only with room to spare. {stats.REMEDY[sound]}"
+
+
+def _soundness(latency: Latency) -> stats.Soundness:
+    try:
+        return stats.soundness(latency)[0]
+    except ValueError:  # a finding says so
+        return stats.Soundness.SOUND
 
 
 def _some(case_ids: Sequence[str], shown: int = 3) -> str:

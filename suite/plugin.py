@@ -80,6 +80,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="write this run's results here (default: a new folder in reports/)",
     )
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="hold this run to an earlier one of the same machine: a file or folder of reports/baselines",
+    )
     add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
 
 
@@ -206,9 +211,9 @@ def limits(case: Case, lab: Lab) -> tuple[Tolerance, Budget]:
 
 
 def enforce(findings: list[gates.Finding], stage: Stage) -> None:
-    """Raise CheckFailed with every finding; says nothing when there is none."""
-    if findings:
-        raise CheckFailed("\n".join(finding.message for finding in findings), stage=stage)
+    """Raise CheckFailed with every finding; what is inconclusive is left to the gate."""
+    if failed := [finding.message for finding in findings if not finding.inconclusive]:
+        raise CheckFailed("\n".join(failed), stage=stage)
 
 
 # --- results ------------------------------------------------------------------------

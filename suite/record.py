@@ -145,6 +145,8 @@ class Latency:
     warmup_ns: tuple[int, ...]
     cpu_ns: int  # process CPU time over the timed loop
     wall_ns: int  # wall time over the timed loop
+    others_cpu_ns: int | None = None  # CPU time that other processes took meanwhile; None where not told
+    cores: int | None = None  # of the machine, which that time is shared out over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +228,14 @@ def encode(record: Record) -> bytes:
 
 
 _decoder = msgspec.json.Decoder(Record)
+
+
+def decode_lines(data: bytes) -> list[Record]:
+    """Read lines at once; ValueError when any does not fit the schema."""
+    records = _decoder.decode_lines(data)
+    for record in records:
+        _check_version(record.schema_version)
+    return records
 
 
 def decode(line: bytes) -> Record:

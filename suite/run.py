@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from suite import report
+from suite import baseline, history, report
 from suite.data import open_dataset
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.environment import host
-from suite.errors import UsageError
+from suite.errors import PocketproofError, UsageError
 from suite.gates import Verdict
 from suite.matrix import Case, Request, cases, unknown
 from suite.record import Check, CheckResult, Record, Stage, Status
@@ -53,6 +53,7 @@ class Run:
     verdict: Verdict | None = None
     complaint: str = ""  # why there is no verdict
     broken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # for the end of the run
 
     in_progress: ClassVar[Run | None] = None
 
@@ -70,6 +71,8 @@ class Run:
         _check_weights(options.weights)
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
             raise UsageError(unknown("deployment target", options.deployment_target, DEPLOYMENT_TARGETS))
+        if options.baseline:
+            baseline.load(Path(options.baseline))  # a wrong path ends the run before it begins
         made = cls(
             config=config,
             cases=cases(models if options.weights == "offline" else _as_published(models), request),
@@ -105,6 +108,12 @@ class Run:
     def worker_count(self) -> int:
         """How many processes share this machine."""
         return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+    @property
+    def baseline(self) -> Path | None:
+        """The earlier run that this one is held to."""
+        given = self.config.option.baseline
+        return Path(given) if given else None
 
     def open(self) -> Path:
         """The folder of this run's results, made when first asked for."""
@@ -181,11 +190,20 @@ class Run:
 
     def conclude(self) -> Verdict:
         """Merge the records, write the reports, and give the gate's verdict."""
-        self.store.compact()
-        self.verdict = report.build(self.open(), self.thresholds)
+        records = self.store.compact().records
+        self._remember(records)
+        self.verdict = report.build(self.open(), self.thresholds, self.baseline)
         if not self.config.option.report_dir:
             point_latest(self._reports, self.open())
         return self.verdict
+
+    def _remember(self, records: list[Record]) -> None:
+        """Append to the history; one that cannot be written costs a line at the end, not the run."""
+        place = self.open() if self.config.option.report_dir else self._reports
+        try:
+            history.append(place / history.FILE, self.open().name, records)
+        except PocketproofError as error:
+            self.notes.append(str(error))
 
     def header(self) -> list[str]:
         """Lines for pytest's header."""
@@ -204,12 +222,16 @@ class Run:
         if verdict is None:
             return [(self.complaint, False)]
         word = "may ship" if verdict.passed else "MAY NOT SHIP"
+        if verdict.inconclusive:
+            word = "inconclusive, MAY NOT SHIP YET"
         counts = ", ".join(f"{count} {status}" for status, count in verdict.counts.items())
         lines: list[tuple[str, bool | None]] = [(f"verdict: {word} ({counts})", verdict.passed)]
         for finding in verdict.findings[:10]:
-            lines.append((f"  {finding.case_id} {finding.gate}: {finding.message.splitlines()[0]}", False))
+            where = f"{finding.case_id} {finding.gate}".strip()
+            lines.append((f"  {where}: {finding.message.splitlines()[0]}", False))
         if len(verdict.findings) > 10:
             lines.append((f"  and {len(verdict.findings) - 10} more in the report", False))
+        lines += [(note, None) for note in self.notes]
         return [*lines, (f"report: {self.open() / report.INDEX}", None)]
 
 

@@ -8,14 +8,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from suite.record import Check
 
-FloatArray = npt.NDArray[np.float32]
-Array = npt.NDArray[Any]
+    FloatArray = npt.NDArray[np.float32]
+    Array = npt.NDArray[Any]
+else:  # a gate has a thousand records to read in the time that importing NumPy takes
+    FloatArray = Array = Any
 
 
 # --- variants and targets ---------------------------------------------------

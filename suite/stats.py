@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from math import floor, sqrt
 from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from suite.record import Latency
 
 P99_MINIMUM = 1000  # fewer samples leave fewer than ten above the 99th percentile
 NS_PER_MS = 1e6
+MAX_SPREAD = 0.10  # of robust standard deviation over median: pyperf calls more unstable
+MAX_DRIFT = 0.10  # of the last third's median against the first third's
+MAX_OTHERS = 0.10  # of the machine's processor time, taken by other processes
+FEWEST_TO_JUDGE = 10
+_SIGMA_PER_MAD = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +74,46 @@ def _percentile(ordered: Sequence[float], fraction: float) -> float:
     below = floor(rank)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+class Soundness(StrEnum):
+    """Whether samples can carry a verdict."""
+
+    SOUND = "sound"
+    UNSTABLE = "unstable"
+    CONTAMINATED = "contaminated"
+
+
+REMEDY = {
+    Soundness.SOUND: "",
+    Soundness.UNSTABLE: "Let the machine settle (fixed clock speed, no other work), and measure again; "
+    "to tell two apart all the same: python -m suite compare --models",
+    Soundness.CONTAMINATED: "Other processes took processor time meanwhile: end them, and measure again",
+}
+
+
+def soundness(latency: Latency) -> tuple[Soundness, str]:
+    """Whether a timed loop can carry a verdict, and what speaks against it.
+
+    Contaminated when other processes took more than MAX_OTHERS of the
+    machine; unstable when the samples spread by more than MAX_SPREAD, or
+    drift by more than MAX_DRIFT over the loop. ValueError as `summarise`.
+    """
+    if latency.others_cpu_ns is not None and latency.cores and latency.wall_ns > 0:
+        share = latency.others_cpu_ns / (latency.wall_ns * latency.cores)
+        if share > MAX_OTHERS:
+            return Soundness.CONTAMINATED, f"other processes took {100 * share:.0f} % of the machine"
+    summary = summarise(latency.samples_ns)
+    if summary.n < FEWEST_TO_JUDGE:
+        return Soundness.SOUND, ""
+    spread = _SIGMA_PER_MAD * summary.mad_ms / summary.p50_ms
+    if spread > MAX_SPREAD:
+        return Soundness.UNSTABLE, f"samples spread by {100 * spread:.0f} % of the median"
+    third = summary.n // 3
+    drift = p50_ms(latency.samples_ns[-third:]) / p50_ms(latency.samples_ns[:third]) - 1
+    if abs(drift) > MAX_DRIFT:
+        return Soundness.UNSTABLE, f"samples drift by {100 * drift:+.0f} % from the first third to the last"
+    return Soundness.SOUND, ""
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

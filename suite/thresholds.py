@@ -126,6 +126,25 @@ DEFAULTS: Mapping[str, tuple[Tolerance, Budget]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineTolerance:
+    """How far a run may fall behind its baseline, a run of the same machine; None leaves it unbounded.
+
+    The ratio of p50 is held by its whole interval. 10 %: what finished runs of
+    one machine can tell apart (C. Laaber, J. Scheuner, P. Leitner, "Software
+    microbenchmarking in the cloud. How bad is it really?", Empirical Software
+    Engineering 24, 2019); less is for an interleaved comparison. Converters
+    write the same weights again, so sizes may differ by metadata alone. 1 dB of
+    SQNR is a sixth of a bit. Half a point of accuracy is the float32 budget.
+    """
+
+    max_p50_ratio: float | None = 1.10
+    max_size_ratio: float | None = 1.01
+    max_peak_ratio: float | None = 1.10
+    max_sqnr_drop_db: float | None = 1.0
+    max_top1_drop: float | None = 0.005
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """The bounds in force, for any model and variant.
@@ -137,6 +156,7 @@ class Thresholds:
     variants: Mapping[str, tuple[Tolerance, Budget]] = field(default_factory=lambda: dict(DEFAULTS))
     models: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     origin: str = "the defaults"
+    baseline: BaselineTolerance = field(default_factory=BaselineTolerance)
 
     @classmethod
     def load(cls, pyproject: Path | str | None = None) -> Thresholds:
@@ -150,8 +170,13 @@ class Thresholds:
             return cls()
         tables = _read_tables(Path(pyproject))
         origin = str(pyproject)
-        _known(tables, ("thresholds", "models"), f"{origin}: [tool.pocketproof]", "table")
-        return cls(_read_variants(tables, origin), _read_models(tables, origin), origin)
+        _known(tables, ("thresholds", "models", "baseline"), f"{origin}: [tool.pocketproof]", "table")
+        return cls(
+            _read_variants(tables, origin),
+            _read_models(tables, origin),
+            origin,
+            _read_baseline(tables, origin),
+        )
 
     def resolve(
         self, model: str, variant: str, override: Mapping[str, Any] | None = None
@@ -231,6 +256,13 @@ def _read_models(tables: Mapping[str, Any], origin: str) -> dict[tuple[str, str]
         for variant, table in variants.items():
             read[model, variant] = _read_bounds(table, f"{root}.{model}.{variant}]", reason_needed=True)
     return read
+
+
+def _read_baseline(tables: Mapping[str, Any], origin: str) -> BaselineTolerance:
+    where = f"{origin}: [tool.pocketproof.baseline]"
+    values = _table(tables.get("baseline", {}), where)
+    _known(values, [item.name for item in fields(BaselineTolerance)], where, "threshold")
+    return BaselineTolerance(**{name: _bound(name, value, where) for name, value in values.items()})
 
 
 def _read_bounds(table: object, where: str, *, reason_needed: bool = False) -> dict[str, Any]:

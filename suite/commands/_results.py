@@ -31,6 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_baseline(parser: argparse.ArgumentParser) -> None:
+    """What an earlier run was like."""
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="hold the run to this earlier one too: a file, or the folder of all (reports/baselines)",
+    )
+
+
 def thresholds(arguments: argparse.Namespace) -> Thresholds:
     """The thresholds that the arguments ask for."""
     config: Path | None = arguments.config

@@ -5,7 +5,9 @@ that failed while it ran stays failed: after mending a model or moving a
 threshold, run pytest again. Needs no converter and no runtime.
 
 Exit status: 0 every gate holds; 1 a gate fails; 2 wrong usage, or results
-that cannot be read.
+that cannot be read; 3 inconclusive: nothing is shown to be wrong, but what was
+measured cannot carry the verdict (unstable, contaminated, or a baseline of
+another machine), so the release may not ship yet.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
+from suite import baseline
 from suite.commands import _results
-from suite.gates import Finding, Gate, Verdict, judge, word
+from suite.gates import Finding, Gate, Verdict, word
 from suite.record import Status
-from suite.store import load
+from suite.store import load, no_collection
 
 HELP = "judge recorded results; exit status 1 if a gate fails"
+INCONCLUSIVE_STATUS = 3
 
 _WHY: Mapping[Gate, str] = {
     Gate.STATUS: "A check did not end well. What a phone cannot load, run or answer alike cannot ship.",
@@ -30,6 +34,8 @@ _WHY: Mapping[Gate, str] = {
     "were not narrowed at all.",
     Gate.LATENCY: "An inference takes longer than a user of the app is to wait.",
     Gate.MEMORY: "The process needs more memory than a phone leaves to an app, which would be killed.",
+    Gate.BASELINE: "The release is worse than the one that was agreed on, or cannot be compared with it.",
+    Gate.REALTIME: "Frames of the camera are not answered at the rate that was promised.",
     Gate.THRESHOLDS: "There is nothing to hold this case to, so nothing can be said of it.",
     Gate.NOTHING: "No check passed. An empty run must never open the gate.",
 }
@@ -38,16 +44,18 @@ _WHY: Mapping[Gate, str] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, the thresholds, and how much to say."""
     _results.add_arguments(parser)
+    _results.add_baseline(parser)
     parser.add_argument("--explain", action="store_true", help="say why each gate is there, and how to go on")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; returns 0 or 1."""
-    results = load(arguments.run)
-    verdict = judge(results.records, _results.thresholds(arguments), results.warnings)
+    with no_collection():
+        results = load(arguments.run)
+        verdict = baseline.judge(results, _results.thresholds(arguments), arguments.baseline)
     for line in explain(verdict) if arguments.explain else lines(verdict):
         print(line)
-    return 0 if verdict.passed else 1
+    return 0 if verdict.passed else INCONCLUSIVE_STATUS if verdict.inconclusive else 1
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
@@ -71,6 +79,8 @@ def headline(verdict: Verdict) -> str:
         return f"passed: this release may ship ({cases})"
     failing = len({finding.case_id for finding in verdict.findings if finding.case_id})
     in_cases = f", {failing} case{'s' if failing != 1 else ''} held back" if failing else ""
+    if verdict.inconclusive:
+        return f"INCONCLUSIVE: this release may not ship yet ({cases}{in_cases})"
     return f"FAILED: this release may not ship ({cases}{in_cases})"
 
 

@@ -17,12 +17,14 @@ HELP = "rebuild the report from recorded results"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run and the thresholds."""
     _results.add_arguments(parser)
+    _results.add_baseline(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from suite import report  # imports the template engine
 
-    verdict = report.build(arguments.run, _results.thresholds(arguments))
-    print(f"{'passed' if verdict.passed else 'FAILED'}: {results_file(arguments.run).parent / report.INDEX}")
+    verdict = report.build(arguments.run, _results.thresholds(arguments), arguments.baseline)
+    word = "passed" if verdict.passed else "INCONCLUSIVE" if verdict.inconclusive else "FAILED"
+    print(f"{word}: {results_file(arguments.run).parent / report.INDEX}")
     return 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from suite import baseline as baselines
 from suite.errors import PocketproofError
-from suite.gates import Verdict, judge
+from suite.gates import Verdict
 from suite.report import html, junit, summary
 from suite.report.view import view
 from suite.store import load, results_file, write_atomic
@@ -17,14 +18,16 @@ SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
 
-def build(run: Path | str, thresholds: Thresholds) -> Verdict:
+def build(run: Path | str, thresholds: Thresholds, baseline: Path | None = None) -> Verdict:
     """Write the three files beside the results of `run`, a directory or a results.jsonl.
+
+    `baseline` is an earlier run that this one is held to as well.
 
     Each file is replaced in one step. Raises UsageError for results that
     cannot be read, and PocketproofError where the files cannot be written.
     """
     results = load(run)
-    verdict = judge(results.records, thresholds, results.warnings)
+    verdict = baselines.judge(results, thresholds, baseline)
     seen = view(results.records, verdict, thresholds)
     directory = results_file(run).parent
     for name, text in (

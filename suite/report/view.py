@@ -122,6 +122,8 @@ class View:
     @property
     def headline(self) -> str:
         """The verdict in one sentence."""
+        if self.verdict.inconclusive:
+            return "This release may not ship yet: inconclusive"
         return "This release may ship" if self.verdict.passed else "This release may not ship"
 
     @property

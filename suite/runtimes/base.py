@@ -40,13 +40,16 @@ class TensorInfo:
 class TimingPolicy:
     """How long to measure: at least `min_runs` and `min_seconds`, never beyond `max_seconds` or `max_runs`.
 
-    The defaults are those of TensorFlow Lite's benchmark_model, with a shorter
-    cap; `max_runs`, MLPerf's 1024, keeps the raw samples of the quickest models small.
+    Warm-up ends when a block of inferences is less than 5 % quicker than the
+    one before it, within its own bounds. The defaults are those of TensorFlow
+    Lite's benchmark_model, with a shorter cap; `max_runs`, MLPerf's 1024, keeps
+    the raw samples of the quickest models small.
     """
 
     warmup_min_runs: int = 1
     warmup_max_runs: int = 1024
     warmup_min_seconds: float = 0.5
+    warmup_max_seconds: float = 10.0
     min_runs: int = 50
     max_runs: int = 1024
     min_seconds: float = 1.0
@@ -64,6 +67,8 @@ class Timing:
     warmup_ns: tuple[int, ...]
     cpu_ns: int
     wall_ns: int
+    others_cpu_ns: int | None = None  # of other processes meanwhile; None where the system does not tell
+    cores: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 from suite.runtimes.base import Timing, TimingPolicy
+
+IMPROVEMENT = 0.05  # of one block of the warm-up over the last that is worth another
 
 
 def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, load_ns: int) -> Timing:
     """Time `invoke()` back to back until the policy is met; nothing else happens between two samples."""
     first_ns = _sample(invoke)
-    warm = policy.warmup_min_runs, policy.warmup_max_runs
-    warmup_ns = _repeat(invoke, warm, policy.warmup_min_seconds, policy.max_seconds)
+    warmup_ns = _warm_up(invoke, policy)
     gc.collect()
     gc.disable()  # a collection inside a sample would be counted as the model's
     try:
+        all_start = _all_cpu_ns()
         cpu_start, wall_start = _cpu_ns(), time.perf_counter_ns()
         runs = policy.min_runs, policy.max_runs
         samples_ns = _repeat(invoke, runs, policy.min_seconds, policy.max_seconds)
         cpu_ns, wall_ns = _cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
+        all_end = _all_cpu_ns()
     finally:
         gc.enable()
     return Timing(
@@ -34,7 +39,29 @@ def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, l
         warmup_ns=tuple(warmup_ns),
         cpu_ns=cpu_ns,
         wall_ns=wall_ns,
+        others_cpu_ns=None if all_start is None or all_end is None else max(0, all_end - all_start - cpu_ns),
+        cores=os.cpu_count(),
     )
+
+
+def _warm_up(invoke: Callable[[], object], policy: TimingPolicy) -> list[int]:
+    """Repeat blocks until one is less than IMPROVEMENT quicker than the last, or a cap is met."""
+    runs, seconds = -(-policy.warmup_min_runs // 2), policy.warmup_min_seconds / 2
+    samples: list[int] = []
+    if not runs and not seconds:
+        return samples
+    end = time.perf_counter() + min(policy.warmup_max_seconds, policy.max_seconds)
+    last = math.inf
+    while (room := policy.warmup_max_runs - len(samples)) > 0 and (left := end - time.perf_counter()) > 0:
+        block = _repeat(invoke, (runs, room), seconds, left)
+        if not block:
+            break
+        samples += block
+        quickness = median(block)
+        if quickness > last * (1 - IMPROVEMENT):
+            break
+        last = quickness
+    return samples
 
 
 def _sample(invoke: Callable[[], object]) -> int:
@@ -64,6 +91,18 @@ def _repeat(
 def _cpu_ns() -> int:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return int((usage.ru_utime + usage.ru_stime) * 1e9)
+
+
+def _all_cpu_ns() -> int | None:
+    """CPU time of all processes since the system started, idle and waiting apart; None off Linux."""
+    try:
+        with Path("/proc/stat").open() as file:
+            ticks = [int(word) for word in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = ticks
+    busy = user + nice + system + irq + softirq + steal
+    return busy * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes() -> int:

@@ -22,7 +22,7 @@ from suite.gates import (
     judge_case,
     number,
 )
-from suite.record import Check, Parity, Record, Stage, Status
+from suite.record import Check, Latency, Parity, Record, Stage, Status
 from suite.spec import Budget, Tolerance
 from suite.thresholds import Thresholds
 from tests.meta import records
@@ -390,3 +390,42 @@ def test_ten_thousand_cases_in_little_time() -> None:
     assert judge(cases, THRESHOLDS).passed
     # The bar is a second for 10,000 on a quiet machine; this leaves room for a slow one.
     assert time.process_time() - start < 2000 * 0.3e-3
+
+
+# --- what cannot carry a verdict ------------------------------------------------------
+
+
+def wide(p50_ms: float, spread: float = 0.5, **changes: object) -> Latency:
+    samples = tuple(int(1e6 * p50_ms * factor) for factor in (1 - spread, 1, 1 + spread)) * 20
+    return replace(records.latency(p50_ms), samples_ns=samples, **changes)
+
+
+@pytest.mark.parametrize(
+    ("latency", "limit", "outcome"),
+    [
+        (wide(10), 20, "holds"),  # nearly every sample keeps it
+        (wide(10), 12, "inconclusive"),
+        (wide(10), 8, "inconclusive"),
+        (records.latency(10), 8, "fails"),
+        (replace(records.latency(10), others_cpu_ns=10**12, cores=2), 8, "inconclusive"),
+        (replace(records.latency(10), others_cpu_ns=10**12, cores=2), 10.3, "holds"),  # noise only slows
+    ],
+)
+def test_an_unsound_latency_is_not_gated_as_if_it_were_good(
+    latency: Latency, limit: float, outcome: str
+) -> None:
+    found = check_latency(latency, Budget(max_p50_ms=limit))
+    seen = "holds" if not found else "inconclusive" if found[0].inconclusive else "fails"
+    assert seen == outcome
+    if outcome == "inconclusive":
+        assert "measure again" in found[0].message
+
+
+def test_a_verdict_is_inconclusive_only_where_nothing_is_shown_to_be_wrong() -> None:
+    unsound = replace(records.passed(), latency=wide(10), override={"max_p50_ms": 12, "reason": "app"})
+    verdict = judge([unsound], Thresholds())
+    assert (verdict.passed, verdict.inconclusive) == (False, True)
+    bad = records.with_check(records.passed("resnet50"), Check.PARITY, Status.FAILED, "off")
+    assert not judge([unsound, bad], Thresholds()).inconclusive
+    assert not judge([records.passed()], Thresholds()).inconclusive
+    assert any("latency is unstable" in text for text in verdict.warnings)

@@ -35,6 +35,8 @@ PLAIN = (
     "suite.stats",
     "suite.ratio",
     "suite.compare",
+    "suite.baseline",
+    "suite.history",
     "suite.report",
     "suite.__main__",
     "suite.commands",
@@ -66,6 +68,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     (
         "suite.runtimes.interpreter",
         "suite.card",
+        "suite.baseline",
+        "suite.history",
         "suite.converters.tflite",
         "suite.converters.inspection",
         "suite.coreml.saved",

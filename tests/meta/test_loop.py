@@ -34,8 +34,8 @@ def test_a_sample_is_taken_for_each_inference() -> None:
     invoke = Invoke()
     timing = timed(invoke, QUICK)
     assert len(timing.samples_ns) == 10
-    assert len(timing.warmup_ns) == 2
-    assert invoke.count == 1 + 2 + 10
+    assert len(timing.warmup_ns) >= 2
+    assert invoke.count == 1 + len(timing.warmup_ns) + 10
     assert (timing.threads, timing.load_ns) == (2, 77)
     assert all(sample > 0 for sample in timing.samples_ns)
 
@@ -46,6 +46,42 @@ def test_samples_are_the_time_of_the_inference() -> None:
     assert timing.first_ns >= 5_000_000
     assert sum(timing.samples_ns) <= timing.wall_ns
     assert timing.cpu_ns < timing.wall_ns  # it slept
+
+
+class Warming:
+    """A clock and an inference that gets quicker by a quarter each time, until `settled` of them."""
+
+    def __init__(self, settled: int) -> None:
+        self.settled, self.count, self.now_ns = settled, 0, 0
+
+    def __call__(self) -> None:
+        self.now_ns += int(1e8 * 0.75 ** min(self.count, self.settled))
+        self.count += 1
+
+
+@pytest.mark.parametrize(("settled", "expected"), [(0, 2), (1, 3), (4, 6), (100, 20)])
+def test_warm_up_ends_when_it_no_longer_gets_quicker(
+    settled: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke = Warming(settled)
+    monkeypatch.setattr(loop.time, "perf_counter_ns", lambda: invoke.now_ns)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: invoke.now_ns / 1e9)
+    policy = TimingPolicy(warmup_min_runs=2, warmup_max_runs=20, warmup_min_seconds=0)
+    assert len(loop._warm_up(invoke, policy)) == expected
+
+
+def test_warm_up_is_capped_in_time_and_left_out_when_asked() -> None:
+    policy = TimingPolicy(warmup_min_runs=1000, warmup_min_seconds=60, warmup_max_seconds=0.1)
+    assert 1 <= len(loop._warm_up(Invoke(0.03), policy)) <= 4
+    assert loop._warm_up(Invoke(), TimingPolicy(warmup_min_runs=0, warmup_min_seconds=0)) == []
+
+
+def test_what_other_processes_took_is_told_apart_from_our_own() -> None:
+    timing = timed(Invoke(), TimingPolicy(warmup_min_seconds=0, min_runs=1, min_seconds=0.3, max_runs=10**9))
+    assert timing.others_cpu_ns is not None
+    assert timing.cores
+    # Ours is left out: what stays cannot exceed the rest of the machine, to the tick of the system's clock.
+    assert 0 <= timing.others_cpu_ns <= timing.cores * timing.wall_ns - timing.cpu_ns + 50_000_000
 
 
 def test_a_quick_model_is_measured_for_the_whole_time() -> None:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from suite.stats import P99_MINIMUM, p50_ms, paired_drop_interval, summarise, wilson_interval
+from suite.record import Latency
+from suite.stats import (
+    P99_MINIMUM,
+    REMEDY,
+    Soundness,
+    p50_ms,
+    paired_drop_interval,
+    soundness,
+    summarise,
+    wilson_interval,
+)
 
 
 def test_percentiles_are_those_of_numpy() -> None:
@@ -76,3 +89,44 @@ def test_paired_drop_interval_holds_the_true_drop_about_95_times_of_100() -> Non
 def test_paired_drop_interval_refuses_impossible_counts(b: int, c: int, n: int) -> None:
     with pytest.raises(ValueError, match="counts do not fit"):
         paired_drop_interval(b, c, n)
+
+
+# --- soundness ----------------------------------------------------------------------
+
+
+def timed(samples: list[int], **changes: Any) -> Latency:
+    made = Latency(
+        threads=1,
+        samples_ns=tuple(samples),
+        load_ns=1,
+        first_ns=1,
+        warmup_ns=(),
+        cpu_ns=sum(samples),
+        wall_ns=sum(samples),
+    )
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("latency", "sound", "words"),
+    [
+        (timed([100, 101, 99] * 10), Soundness.SOUND, ""),
+        (timed([100, 101, 99, 100, 300] * 10), Soundness.SOUND, ""),  # some spoiled, the median stands
+        (timed([100, 150] * 15), Soundness.UNSTABLE, "spread by"),
+        (timed([100] * 20 + [115] * 10), Soundness.UNSTABLE, "drift by +15 %"),
+        (timed([100, 150]), Soundness.SOUND, ""),  # too few to say
+        (timed([100] * 30, others_cpu_ns=1000, cores=2), Soundness.CONTAMINATED, "took 17 %"),
+        (timed([100] * 30, others_cpu_ns=100, cores=2), Soundness.SOUND, ""),
+        (timed([100] * 30, others_cpu_ns=None, cores=None), Soundness.SOUND, ""),
+    ],
+)
+def test_samples_that_cannot_carry_a_verdict(latency: Latency, sound: Soundness, words: str) -> None:
+    seen, why = soundness(latency)
+    assert seen is sound
+    assert words in why
+    assert bool(REMEDY[sound]) is (sound is not Soundness.SOUND)
+
+
+def test_no_sample_is_not_sound() -> None:
+    with pytest.raises(ValueError, match="no latency sample"):
+        soundness(timed([]))

@@ -1,0 +1,314 @@
+"""An earlier run that a run is held to, if both were measured on the same machine.
+
+A baseline is results like any other, with only as many raw samples as a ratio
+needs, committed under `reports/baselines/<environment>/`. What it lacks, and
+what the run lacks of it, is named: absence is never a pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from suite import compare, gates, ratio, store
+from suite.errors import PocketproofError, UsageError
+from suite.gates import Finding, Gate, Verdict, number
+from suite.record import OK, Latency, Record, encode
+from suite.stats import Soundness, soundness
+from suite.thresholds import BaselineTolerance, Thresholds
+
+FOLDER = Path("reports") / "baselines"
+FILE = "baseline.jsonl"
+KEPT_SAMPLES = 256  # neighbours, from the middle of the loop
+_SET = "python -m suite baseline set"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Records by case and by the fingerprint of the machine that measured them."""
+
+    path: Path
+    records: Mapping[str, Mapping[str, Record]]
+
+
+def load(path: Path) -> Baseline:
+    """Read one baseline, a run, or every baseline of a folder.
+
+    UsageError where there is none, saying how to set one.
+    """
+    files = sorted(path.glob(f"*/{FILE}")) if path.is_dir() else []
+    if not files:
+        files = [path / FILE if (path / FILE).is_file() else path]
+    if not (files[0].is_file() or (files[0] / store.RESULTS).is_file()):
+        raise UsageError(f"{path}: no baseline there; set one on the machine that measures: {_SET}")
+    found: dict[str, dict[str, Record]] = {}
+    for file in files:
+        for record in store.load(file).records:
+            found.setdefault(record.case_id, {})[fingerprint(record)] = record
+    if not found:
+        raise UsageError(f"{path}: an empty baseline, which anything would hold; set another: {_SET}")
+    return Baseline(path, found)
+
+
+def fingerprint(record: Record) -> str:
+    """Of the machine that measured."""
+    return str(record.environment.get("fingerprint", ""))
+
+
+def judge(results: store.Results, thresholds: Thresholds, baseline: Path | None = None) -> Verdict:
+    """The gate's word on a run, held to its thresholds, and to a baseline where one is given."""
+    if baseline is None:
+        return gates.judge(results.records, thresholds, results.warnings)
+    findings, warnings = hold(results.records, load(baseline), thresholds.baseline)
+    return gates.judge(results.records, thresholds, (*results.warnings, *warnings), findings)
+
+
+def hold(
+    records: Sequence[Record], baseline: Baseline, tolerance: BaselineTolerance
+) -> tuple[list[Finding], list[str]]:
+    """What is worse than the baseline or cannot be compared with it; and what is new, as warnings."""
+    findings: list[Finding] = []
+    warnings: list[str] = []
+    unlike: dict[str, list[str]] = {}
+    new: list[str] = []
+    for record in records:
+        known = baseline.records.get(record.case_id)
+        if known is None:
+            new.append(record.case_id)
+        elif fingerprint(record) not in known or not fingerprint(record):
+            unlike.setdefault(_unlike(record, known), []).append(record.case_id)
+        else:
+            options = str(record.environment.get("options", ""))
+            old = known[fingerprint(record)]
+            findings += [
+                replace(found, case_id=record.case_id, options=options)
+                for found in _worse(old, record, tolerance)
+            ]
+    findings += [_unlike_finding(why, case_ids, baseline) for why, case_ids in unlike.items()]
+    for missing, text in _missing(records, baseline):
+        if missing:
+            findings.append(Finding(gate=Gate.BASELINE, message=text))
+        else:
+            warnings.append(text)
+    if new:
+        warnings.append(f"new since the baseline, and held to nothing in it: {', '.join(new)}. Add: {_SET}")
+    return findings, warnings
+
+
+def _unlike(record: Record, known: Mapping[str, Record]) -> str:
+    return compare.like(next(iter(known.values())), record) or "no fingerprint was recorded"
+
+
+def _unlike_finding(why: str, case_ids: Sequence[str], baseline: Baseline) -> Finding:
+    message = (
+        f"{len(case_ids)} cases are unlike the baseline {baseline.path}: {why}. "
+        f"They were not compared ({', '.join(case_ids)}). Set a baseline on this machine: {_SET}"
+    )
+    return Finding(gate=Gate.BASELINE, message=message, inconclusive=True)
+
+
+def _missing(records: Sequence[Record], baseline: Baseline) -> Iterator[tuple[bool, str]]:
+    """Cases of the baseline that the run lacks: a finding, or a warning where less was asked for."""
+    present = {record.case_id for record in records}
+    machines = {fingerprint(record) for record in records}
+    asked = {str(record.environment.get("options", "")) for record in records}
+    lost: list[str] = []
+    left_out: list[str] = []
+    for case_id, known in baseline.records.items():
+        own = [record for print_, record in known.items() if print_ in machines]
+        if case_id in present or not own:
+            continue
+        same = not asked or any(str(record.environment.get("options", "")) in asked for record in own)
+        (lost if same else left_out).append(case_id)
+    if lost:
+        advice = f"Bring them back, or, if they were taken out on purpose, set the baseline anew: {_SET}"
+        yield True, f"{len(lost)} cases of the baseline are missing from the run: {', '.join(lost)}. {advice}"
+    if left_out:
+        yield False, f"{len(left_out)} cases of the baseline were not asked for: {', '.join(left_out)}"
+
+
+# --- one case ---------------------------------------------------------------
+
+
+def _worse(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    if new.status not in OK:
+        return  # the gate on its status says so
+    for look in (_size, _sqnr, _top1, _memory, _latency):
+        yield from look(old, new, tolerance)
+
+
+def _lost(section: str, old: Record, new: Record) -> Iterator[Finding]:
+    if getattr(old, section) is not None and getattr(new, section) is None:
+        why = new.reasons.get(section, "no reason was recorded")
+        message = f"{section}: in the baseline, and not measured in this run ({why}). Measure it, or {_SET}"
+        yield Finding(gate=Gate.BASELINE, message=message)
+
+
+def _exceeds(name: str, value: float, limit: float | None, texts: tuple[str, str]) -> Iterator[Finding]:
+    if limit is None or value <= limit:
+        return
+    message = (
+        f"{name}: obtained {number(value, limit)}, expected at most {number(limit, value)}. "
+        f"It was {texts[0]}, it is {texts[1]}. If that is meant: {_SET}"
+    )
+    yield Finding(gate=Gate.BASELINE, message=message, obtained=value, limit=limit)
+
+
+def _size(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    if old.artifact is None or new.artifact is None:
+        yield from _lost("artifact", old, new)
+        return
+    was, now = old.artifact.size_bytes, new.artifact.size_bytes
+    texts = f"{was} bytes", f"{now} bytes"
+    yield from _exceeds("size over the baseline's", now / max(was, 1), tolerance.max_size_ratio, texts)
+
+
+def _sqnr(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    if old.parity is None or new.parity is None:
+        yield from _lost("parity", old, new)
+        return
+    before, after = old.parity.real, new.parity.real
+    if (before.n, old.parity.scale) != (after.n, new.parity.scale):
+        yield _other_samples("parity", f"{before.n} samples", f"{after.n} samples")
+        return
+    texts = f"{before.sqnr_db:.1f} dB", f"{after.sqnr_db:.1f} dB"
+    drop = before.sqnr_db - after.sqnr_db
+    yield from _exceeds("SQNR below the baseline's, in dB", drop, tolerance.max_sqnr_drop_db, texts)
+
+
+def _top1(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    before, after = old.accuracy, new.accuracy
+    if before is None or after is None:
+        yield from _lost("accuracy", old, new)
+        return
+    if (before.dataset_sha256, before.n) != (after.dataset_sha256, after.n):
+        yield _other_samples("accuracy", f"{before.dataset}, n {before.n}", f"{after.dataset}, n {after.n}")
+        return
+    texts = f"{before.top1:.4f}", f"{after.top1:.4f}"
+    drop = before.top1 - after.top1
+    yield from _exceeds("top-1 accuracy below the baseline's", drop, tolerance.max_top1_drop, texts)
+
+
+def _other_samples(what: str, was: str, now: str) -> Finding:
+    message = f"{what}: unlike the baseline, which saw {was}; this run saw {now}. If that is meant: {_SET}"
+    return Finding(gate=Gate.BASELINE, message=message, inconclusive=True)
+
+
+def _memory(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    if old.memory is None or new.memory is None:
+        yield from _lost("memory", old, new)
+        return
+    was, now = old.memory.peak_bytes, new.memory.peak_bytes
+    texts = f"{was / 1e6:.1f} MB", f"{now / 1e6:.1f} MB"
+    yield from _exceeds("peak memory over the baseline's", now / max(was, 1), tolerance.max_peak_ratio, texts)
+
+
+def _latency(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    """The whole interval of the ratio decides; what it straddles is inconclusive."""
+    if old.latency is None or new.latency is None:
+        yield from _lost("latency", old, new)
+        return
+    if tolerance.max_p50_ratio is None:
+        return
+    if old.latency.threads != new.latency.threads:
+        threads = f"{old.latency.threads} threads", f"{new.latency.threads} threads"
+        yield _other_samples("latency", *threads)
+        return
+    try:
+        found = ratio.of_runs(old.latency.samples_ns, new.latency.samples_ns)
+        doubts = [
+            f"{whose} is {sound}: {why}"
+            for whose, (sound, why) in (
+                ("the baseline", soundness(old.latency)),
+                ("this run", soundness(new.latency)),
+            )
+            if sound is not Soundness.SOUND
+        ]
+    except ValueError as error:
+        yield Finding(gate=Gate.BASELINE, message=f"latency cannot be compared: {error}. Measure again.")
+        return
+    limit = tolerance.max_p50_ratio
+    if found.ratio <= limit and (found.high <= limit or not doubts):
+        return
+    certain = found.low > limit and not doubts
+    word = "" if certain else "inconclusive, "
+    why = f" ({'; '.join(doubts)})" if doubts else ""
+    measure = f"python -m suite compare --models {new.model} --variants {new.variant} OLD_RUN NEW_RUN"
+    message = (
+        f"p50 latency over the baseline's: {word}obtained {found}, expected at most {number(limit)}{why}. "
+        f"Measure both in turn to be sure: {measure}; if slower is meant: {_SET}"
+    )
+    yield Finding(
+        gate=Gate.BASELINE, message=message, obtained=found.ratio, limit=limit, inconclusive=not certain
+    )
+
+
+# --- setting one ------------------------------------------------------------
+
+
+def save(records: Iterable[Record], folder: Path = FOLDER) -> list[tuple[Path, int]]:
+    """Write one baseline for each machine of a run; returns each file with its count of cases.
+
+    UsageError for a case that did not end well, that does not say where it was
+    measured, or whose latency is unstable or contaminated: a baseline that is
+    itself in doubt would excuse anything.
+    """
+    groups: dict[str, list[Record]] = {}
+    doubts = []
+    for record in records:
+        doubts += [f"{record.case_id} {doubt}" for doubt in _doubts(record)]
+        groups.setdefault(environment_name(record), []).append(record)
+    if doubts:
+        raise UsageError("this run is no baseline: " + "; ".join(doubts[:5]) + _more(doubts[5:]))
+    if not groups:
+        raise UsageError("this run is no baseline: it holds no case")
+    written = []
+    for name, group in groups.items():
+        path = folder / name / FILE
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.write_atomic(path, b"".join(encode(_thinned(record)) + b"\n" for record in group))
+        except OSError as error:
+            raise PocketproofError(f"{path}: cannot write the baseline: {error.strerror}") from error
+        written.append((path, len(group)))
+    return written
+
+
+def _more(rest: Sequence[str]) -> str:
+    return f"; and {len(rest)} more" if rest else ""
+
+
+def _doubts(record: Record) -> Iterator[str]:
+    if record.status not in OK:
+        yield f"ended as {gates.word(record.status)}"
+    if not fingerprint(record):
+        yield "does not say where it was measured"
+    if record.latency is not None:
+        sound, why = soundness(record.latency)
+        if sound is not Soundness.SOUND:
+            yield f"is {sound}: {why}"
+
+
+def environment_name(record: Record) -> str:
+    """A folder's name for a machine: what people know it by, and its fingerprint."""
+    seen = record.environment
+    words = [str(seen[name]) for name in ("system", "model", "machine", "abi") if seen.get(name)]
+    cores = [f"{seen['cores']}-cores"] if seen.get("cores") else []
+    return (
+        re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join([*words, *cores, fingerprint(record)])).strip("-").lower()
+    )
+
+
+def _thinned(record: Record) -> Record:
+    """The record with only as many raw samples as a ratio needs."""
+    thin: Callable[[Latency], Latency] = lambda latency: replace(  # noqa: E731
+        latency, samples_ns=_middle(latency.samples_ns), warmup_ns=()
+    )
+    return replace(record, latency=thin(record.latency) if record.latency else None, scaling=())
+
+
+def _middle(samples: tuple[int, ...]) -> tuple[int, ...]:
+    start = max(0, (len(samples) - KEPT_SAMPLES) // 2)
+    return samples[start : start + KEPT_SAMPLES]

@@ -1,0 +1,182 @@
+"""A run held to a baseline: like with like, nothing missing in silence, no verdict on what is in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import baseline
+from suite.__main__ import main
+from suite.errors import UsageError
+from suite.gates import Finding, Gate
+from suite.record import Check, Record, Status, encode
+from suite.store import Results
+from suite.thresholds import BaselineTolerance, Thresholds
+from tests.meta import records
+
+HERE = {"fingerprint": "aaaa", "cpu": "one", "system": "Linux", "machine": "x86_64", "cores": 2}
+ELSEWHERE = {**HERE, "fingerprint": "bbbb", "cpu": "two"}
+
+
+def made(**changes: Any) -> Record:
+    return replace(records.passed(), **{"environment": HERE, **changes})
+
+
+OLD = made()
+
+
+def held(
+    new: list[Record], tmp_path: Path, old: list[Record] | None = None
+) -> tuple[list[Finding], list[str]]:
+    baseline.save(old or [OLD], tmp_path)
+    return baseline.hold(new, baseline.load(tmp_path), BaselineTolerance())
+
+
+def test_a_run_like_its_baseline_holds(tmp_path: Path) -> None:
+    assert held([OLD], tmp_path) == ([], [])
+
+
+WORSE: tuple[tuple[str, Callable[[], Record], str, bool], ...] = (
+    ("slower", lambda: made(latency=records.latency(9.1 * 1.3)), "p50 latency over", False),
+    ("larger", lambda: made(artifact=records.artifact(size_bytes=9_000_000)), "size over", False),
+    ("further off", lambda: made(parity=records.parity(100.0)), "SQNR below", False),
+    ("less accurate", lambda: made(accuracy=records.accuracy(0.964, 9)), "top-1 accuracy below", False),
+    ("hungrier", lambda: made(memory=replace(OLD.memory, peak_bytes=10**9)), "peak memory over", False),
+    ("not compared", lambda: made(parity=None), "parity: in the baseline, and not measured", False),
+    ("not timed", lambda: made(latency=None), "latency: in the baseline, and not measured", False),
+    ("threads", lambda: made(latency=records.latency(9.1, 1)), "latency: unlike", True),
+    ("samples", lambda: made(accuracy=records.accuracy(0.964, 0, n=20)), "accuracy: unlike", True),
+    ("machine", lambda: made(environment=ELSEWHERE), "unlike the baseline", True),
+    ("no machine", lambda: made(environment={}), "does not say which machine", True),
+    ("no samples", lambda: made(latency=replace(OLD.latency, samples_ns=())), "cannot be compared", False),
+)
+
+
+@pytest.mark.parametrize(("name", "new", "words", "inconclusive"), WORSE, ids=[row[0] for row in WORSE])
+def test_what_is_worse_or_unlike_is_found(
+    name: str, new: Callable[[], Record], words: str, inconclusive: bool, tmp_path: Path
+) -> None:
+    findings, _ = held([new()], tmp_path)
+    assert [found.inconclusive for found in findings if words in found.message] == [inconclusive]
+    assert all(found.gate is Gate.BASELINE for found in findings)
+
+
+def test_slower_on_a_machine_that_others_used_is_inconclusive(tmp_path: Path) -> None:
+    slow = records.latency(9.1 * 1.3)
+    busy = replace(slow, others_cpu_ns=slow.wall_ns, cores=2)
+    (found,), _ = held([made(latency=busy)], tmp_path)
+    assert found.inconclusive
+    assert "this run is contaminated: other processes took 50 %" in found.message
+    assert "compare --models squeezenet --variants float32" in found.message
+
+
+def test_as_quick_as_before_on_a_busy_machine_holds(tmp_path: Path) -> None:
+    """Others only slow a model down."""
+    busy = replace(records.latency(9.1 * 0.8), others_cpu_ns=10**12, cores=2)
+    assert held([made(latency=busy)], tmp_path)[0] == []
+
+
+def test_a_missing_case_is_a_finding_and_a_new_one_is_named(tmp_path: Path) -> None:
+    lost = made(case_id="gone/float32/host/x")
+    (found,), (told,) = held([OLD, made(case_id="come/float32/host/x")], tmp_path, [OLD, lost])
+    assert "1 cases of the baseline are missing from the run: gone/float32/host/x" in found.message
+    assert not found.inconclusive
+    assert "come/float32/host/x" in told
+
+
+def test_cases_that_were_not_asked_for_are_told_and_no_finding(tmp_path: Path) -> None:
+    lost = made(case_id="gone/float32/host/x")
+    asked = made(environment={**HERE, "options": "--models=squeezenet"})
+    findings, (told,) = held([asked], tmp_path, [OLD, lost])
+    assert findings == []
+    assert "not asked for: gone/float32/host/x" in told
+
+
+def test_an_empty_run_misses_what_the_baseline_holds(tmp_path: Path) -> None:
+    baseline.save([OLD], tmp_path)
+    (path,) = tmp_path.glob("*/baseline.jsonl")
+    results = Results([], [])
+    verdict = baseline.judge(results, Thresholds(), path)
+    assert not verdict.passed
+
+
+def test_baselines_of_several_machines_lie_side_by_side(tmp_path: Path) -> None:
+    both = [OLD, made(environment=ELSEWHERE, case_id="phone/int8/android/x")]
+    paths = [path for path, _ in baseline.save(both, tmp_path)]
+    assert [path.parent.name for path in paths] == ["linux-x86_64-2-cores-aaaa", "linux-x86_64-2-cores-bbbb"]
+    assert baseline.hold(both, baseline.load(tmp_path), BaselineTolerance()) == ([], [])
+
+
+def test_a_baseline_is_small_and_keeps_neighbouring_samples(tmp_path: Path) -> None:
+    long = made(latency=records.latency(9.1, n=1024), scaling=(records.latency(9.1, n=1024),))
+    ((path, _),) = baseline.save([long], tmp_path)
+    kept = baseline.load(path).records[long.case_id]["aaaa"].latency
+    assert kept is not None
+    assert kept.samples_ns == long.latency.samples_ns[384:640]  # type: ignore[union-attr]
+    assert path.stat().st_size < 8000
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        (records.with_check(OLD, Check.PARITY, Status.FAILED, "off"), "ended as failed"),
+        (made(environment={}), "does not say where"),
+        (made(latency=replace(OLD.latency, others_cpu_ns=10**12, cores=2)), "is contaminated"),
+        (made(latency=replace(OLD.latency, samples_ns=(5, 10, 20) * 20)), "is unstable"),
+    ],
+)
+def test_a_run_in_doubt_is_no_baseline(spoilt: Record, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        baseline.save([spoilt], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_baseline_and_an_empty_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no baseline there; set one"):
+        baseline.load(tmp_path)
+    (tmp_path / "results.jsonl").write_text("")
+    with pytest.raises(UsageError, match="empty baseline"):
+        baseline.load(tmp_path)
+    with pytest.raises(UsageError, match="holds no case"):
+        baseline.save([], tmp_path)
+
+
+def test_set_show_and_gate_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.jsonl").write_bytes(encode(OLD) + b"\n")
+    folder = tmp_path / "baselines"
+    assert main(["baseline", "set", str(run), "--folder", str(folder)]) == 0
+    assert "commit it" in capsys.readouterr().out
+    assert main(["baseline", "show", "--folder", str(folder)]) == 0
+    assert "squeezenet/float32/host/litert-xnnpack: p50 9.1" in capsys.readouterr().out
+    assert main(["gate", str(run), "--baseline", str(folder)]) == 0
+    slow = made(latency=records.latency(20.0))
+    (run / "results.jsonl").write_bytes(encode(slow) + b"\n")
+    assert main(["gate", str(run), "--baseline", str(folder), "--explain"]) == 1
+    assert "worse than the one that was agreed on" in capsys.readouterr().out
+    (run / "results.jsonl").write_bytes(encode(replace(slow, environment=ELSEWHERE)) + b"\n")
+    assert main(["gate", str(run), "--baseline", str(folder)]) == 3
+    assert "INCONCLUSIVE: this release may not ship yet" in capsys.readouterr().out
+    assert main(["report", str(run), "--baseline", str(folder)]) == 0
+    assert "may not ship yet" in (run / "index.html").read_text()
+    assert main(["gate", str(run), "--baseline", str(tmp_path / "nowhere")]) == 2
+
+
+def test_the_tolerance_is_that_of_pyproject_and_can_be_moved(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    assert Thresholds.load(root / "pyproject.toml").baseline == BaselineTolerance()
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.pocketproof.baseline]\nmax_p50_ratio = 1.5\nmax_size_ratio = "unbounded"\n')
+    moved = Thresholds.load(path).baseline
+    assert (moved.max_p50_ratio, moved.max_size_ratio) == (1.5, None)
+    baseline.save([OLD], tmp_path / "b")
+    slow = made(latency=records.latency(9.1 * 1.3), artifact=records.artifact(size_bytes=9_000_000))
+    assert baseline.hold([slow], baseline.load(tmp_path / "b"), moved)[0] == []
+    path.write_text("[tool.pocketproof.baseline]\nmax_p50 = 1.5\n")
+    with pytest.raises(UsageError, match="did you mean 'max_p50_ratio'"):
+        Thresholds.load(path)
