@@ -3,16 +3,19 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 JOBS ?= 2
 BIN = .venv/bin
 
-.PHONY: setup validate test test-devices lint bench device-runner lock clean
+.PHONY: setup validate validate-android test test-devices lint bench device-runner lock clean
 
 setup:  ## make .venv from the lock file, when it is not there or the lock file has changed
 	@$(PYTHON) tools/bootstrap.py
+
+validate-android: setup  ## the Android part, on a stand-in phone: nothing needs to be attached
+	$(BIN)/pytest -m android --stand-in native --require-device -v
 
 validate: setup  ## convert, check, measure, report and gate the default profile
 	$(BIN)/pytest -n $(JOBS) -v
 
 test: setup  ## the suite's own tests, a real model from end to end among them
-	$(BIN)/pytest tests/meta --ignore=tests/meta/devices -n $(JOBS)
+	$(BIN)/pytest tests/meta -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -22,7 +25,7 @@ lint: setup
 bench: setup  ## the suite's own speed, as ratios; minutes long, on an idle machine
 	$(BIN)/python -m tests.bench
 
-test-devices: setup  ## stand-in phones and the on-device runner; needs bubblewrap, gcc and a Debian mirror
+test-devices: setup  ## of these, stand-in phones and the on-device runner
 	$(BIN)/pytest tests/meta/devices
 
 device-runner: setup  ## build the runner that measures on phones, for x86_64 and arm64-v8a

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from suite import runtimes
+from suite.devices import vitals
+from suite.devices.session import DeviceSession
+from suite.environment import cores
 from suite.record import Cpu, Latency, Memory, Throughput
-from suite.runtimes.base import Timing, TimingPolicy
+from suite.runtimes.base import Feed, MemoryUse, Timing, TimingPolicy
 from suite.runtimes.worker import Worker
-from suite.spec import Array
+from suite.spec import Array, Target
 
 MEMORY_RUNS = 5
+PHONE_THREADS = (1, 2, 4)
+
+
+def thread_counts(target: Target) -> tuple[int, ...]:
+    """How many threads to measure with; the last is what a report and a gate go by."""
+    return PHONE_THREADS if target.on_android else tuple(sorted({1, cores()}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,9 @@ class Speed:
     latency: Latency
     throughput: Throughput
     cpu: Cpu
+    gpu: Mapping[str, Any] | None = None
+    thermal: Mapping[str, Any] | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of what was not measured
 
 
 def measure_speed(
@@ -38,6 +51,32 @@ def measure_speed(
         return speed(session.time(sample, policy))
 
 
+_HERE = {"gpu": "the engine runs on the CPU", "thermal": "the machine is not a battery's"}
+
+
+def speed_on_phone(session: DeviceSession, sample: Feed, policy: TimingPolicy, cool_seconds: float) -> Speed:
+    """As `speed`, with what the phone says of its heat, clocks and GPU; a hot phone is waited for."""
+    timing, watch = vitals.watched(
+        session.device,
+        lambda before: session.time(sample, policy, before.gpu_file),
+        cool_seconds=cool_seconds,
+    )
+    thermal, unsaid = watch.record()
+    source = watch.before.gpu_file
+    gpu = vitals.gpu_record(source, session.gpu_text) if source else None
+    silence = {"gpu": watch.before.reasons.get("gpu_file", f"{source} said nothing"), "thermal": unsaid}
+    measured = speed(timing)
+    return replace(
+        measured,
+        latency=replace(measured.latency, contaminated=watch.contaminated),
+        gpu=gpu,
+        thermal=thermal,
+        reasons={
+            name: why for name, why in silence.items() if {"gpu": gpu, "thermal": thermal}[name] is None
+        },
+    )
+
+
 def speed(timing: Timing) -> Speed:
     """Throughput and CPU share follow from the raw samples."""
     busy_seconds = sum(timing.samples_ns) / 1e9
@@ -47,13 +86,18 @@ def speed(timing: Timing) -> Speed:
             inferences_per_second=len(timing.samples_ns) / busy_seconds, threads=timing.threads
         ),
         cpu=Cpu(percent=100 * timing.cpu_ns / timing.wall_ns, threads=timing.threads),
+        reasons=_HERE,
     )
 
 
 def measure_memory(engine: str, path: Path, sample: Mapping[str, Array], *, threads: int) -> Memory:
     """Memory of a fresh process that loads the artifact and runs it a few times; never the timed one."""
     with runtimes.open_session(engine, path, threads=threads) as session:
-        use = session.memory(sample, MEMORY_RUNS)
+        return memory(session.memory(sample, MEMORY_RUNS))
+
+
+def memory(use: MemoryUse) -> Memory:
+    """Above what the process took before it had an artifact."""
     base = use.baseline_bytes
     unique, unique_base = use.unique_bytes, use.baseline_unique_bytes
     return Memory(

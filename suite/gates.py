@@ -32,6 +32,7 @@ from suite.spec import Budget, Tolerance
 from suite.store import merge_cases
 from suite.thresholds import Thresholds
 
+ONE_STEP = 1.01  # and what float arithmetic on dequantised values adds
 SIZE_ALLOWANCE_BYTES = 100_000  # graph and metadata, which a small model has too
 
 
@@ -225,6 +226,11 @@ _SECTIONS: tuple[tuple[Check, str, Callable[[Record, Tolerance, Budget], list[Fi
     (Check.CONVERSION, "artifact", lambda record, _, budget: check_size(record.artifact, budget)),
     (Check.PARITY, "parity", lambda record, tolerance, _: check_parity(record.parity, tolerance)),
     (Check.ACCURACY, "accuracy", lambda record, _, budget: check_accuracy(record.accuracy, budget)),
+    (
+        Check.HOST_PARITY,
+        "host_parity",
+        lambda record, tolerance, _: check_host(record.host_parity, tolerance),
+    ),
     (Check.BENCHMARK, "latency", lambda record, _, budget: check_latency(record.latency, budget)),
     (Check.BENCHMARK, "memory", lambda record, _, budget: _memory_or_reason(record, budget)),
 )
@@ -250,6 +256,26 @@ def check_parity(parity: Parity | None, tolerance: Tolerance) -> list[Finding]:
         ),
         *_at_least("SQNR in dB", made, parity.generated.sqnr_db, tolerance.generated_min_sqnr_db),
     ]
+
+
+def check_host(parity: Parity | None, tolerance: Tolerance) -> list[Finding]:
+    """Findings on a device's answers against this machine's to the same artifact on the same tensors.
+
+    8-bit outputs may differ by one step, as kernels round in their own ways; others by the precision's
+    tolerance.
+    """
+    if parity is None or parity.max_steps is None:
+        return [
+            replace(item, message=f"{_THERE}: {item.message}") for item in check_parity(parity, tolerance)
+        ]
+    found = [*_check_errors(parity.real, "real inputs"), *_check_errors(parity.generated, "generated inputs")]
+    advice = f"{_THERE}. {_worst(parity.real)}"
+    return found or _bound(
+        Gate.PARITY, "difference in quantisation steps", parity.max_steps, ONE_STEP, lambda: advice
+    )
+
+
+_THERE = "The device against this machine, on the same artifact"
 
 
 def _check_errors(errors: ErrorStats, inputs: str) -> list[Finding]:
@@ -343,15 +369,20 @@ def check_size(artifact: Artifact | None, budget: Budget) -> list[Finding]:
 
 
 def check_latency(latency: Latency | None, budget: Budget) -> list[Finding]:
-    """Findings on the median time of an inference."""
+    """Findings on the median time of an inference.
+
+    Where a tool keeps no samples, its own median counts, or its mean where it tells no median.
+    """
     if latency is None:
         return [_unproven(Gate.LATENCY, "no latency was recorded")]
+    told = latency.summary_ms
     try:
-        median = stats.p50_ms(latency.samples_ns)
+        median = stats.median_ms(latency)
     except ValueError as error:
         return [_unproven(Gate.LATENCY, str(error))]
     count = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
-    advice = f"{count}, n {len(latency.samples_ns)}. Try another variant or thread count."
+    number_of = round(told.get("n", len(latency.samples_ns)))
+    advice = f"{count}, n {number_of}. Try another variant or thread count."
     found = _bound(Gate.LATENCY, "p50 latency in ms", median, budget.max_p50_ms, lambda: advice)
     if not found and _far_below(latency, budget.max_p50_ms):
         return []
@@ -366,7 +397,11 @@ _UNSTABLE = stats.Soundness.UNSTABLE
 
 def _far_below(latency: Latency, limit: float | None) -> bool:
     """Whether nearly all samples keep the limit, so that no spread can matter: noise only slows."""
-    return limit is None or stats.summarise(latency.samples_ns).p95_ms <= limit
+    if limit is None:
+        return True
+    if latency.summary_ms:
+        return latency.summary_ms.get("p95", math.inf) <= limit
+    return stats.summarise(latency.samples_ns).p95_ms <= limit
 
 
 def _undecided(sound: stats.Soundness, why: str, median: float, limit: float | None) -> list[Finding]:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from suite import accuracy, benchmark, parity, runtimes
-from suite.cache import Cache
+from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
+from suite.converters import inspection
+from suite.devices import facts, fleet
+from suite.devices.fleet import Fleet, Tensors
+from suite.devices.session import DeviceSession
 from suite.errors import CaseError
 from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import Case
 from suite.original import Original
 from suite.record import Accuracy, Artifact, Memory, Parity, Stage
 from suite.runtimes.base import TimingPolicy
-from suite.spec import Array, Budget, Dataset, ModelSpec, Tolerance
+from suite.spec import Array, Budget, Dataset, ModelSpec, Target, Tolerance
 from suite.thresholds import Thresholds
 
 Answers = dict[str, Array]
+OpenedSession = runtimes.RemoteSession | DeviceSession
 FEWEST_SAMPLES = 64  # real ones that parity rests on at least
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
@@ -49,7 +56,9 @@ class Lab:
         threads: int = 1,
         policy: TimingPolicy | None = None,
         deployment_target: str = "",
+        phones: Fleet | None = None,
     ) -> None:
+        self.phones = phones or Fleet()
         self.cache, self.thresholds = cache, thresholds
         self._weights, self._dataset, self._bounds = weights, dataset, bounds
         self._threads, self._policy = threads, policy or TimingPolicy()
@@ -57,7 +66,8 @@ class Lab:
         self.pool = runtimes.Pool()
         self._scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
-        self._answers: tuple[tuple[str, str], tuple[Answers, Answers]] | None = None
+        self._answers: tuple[str, dict[str, tuple[Answers, Answers]]] = "", {}  # of one artifact, by target
+        self._tensors: tuple[str, Tensors] | None = None
 
     def subject(self, spec: ModelSpec) -> Subject:
         """The model's original and feeds; those of the model before are put away."""
@@ -80,6 +90,8 @@ class Lab:
 
     def artifact(self, case: Case) -> tuple[Path, Artifact]:
         """The file that would ship, converted or given."""
+        if case.target.on_android:
+            self.phones.check(case.target)  # before anything is built for it
         if case.broken:
             raise CaseError(case.broken, stage=Stage.BUILD)
         subject = self.subject(case.spec)
@@ -134,21 +146,47 @@ class Lab:
             max_drop=self.limits(case)[1].max_accuracy_drop,
         )
 
+    def host_parity(self, case: Case, path: Path, sha256: str) -> Parity:
+        """Hold a phone's answers to this machine's, by the same artifact on the same tensors."""
+        there = self._run(case, path, sha256)
+        here = self._run(
+            replace(case, target=Target("host", fleet.ENGINES[case.target.engine])), path, sha256
+        )
+        count = len(next(iter(there[0].values())))
+        names = self.subject(case.spec).feeds.generated().names
+        return parity.measure(
+            ({name: values[:count] for name, values in here[0].items()}, here[1]),
+            there,
+            names,
+            self.limits(case)[0],
+            quantised=case.variant.quantised,
+            steps=inspection.output_steps(path),
+        )
+
     def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
         """Time the artifact on one real sample."""
         sample = self.subject(case.spec).feeds.one()
-        worker = self.pool.worker(runtimes.ENGINES[case.target.engine].worker)
-        return benchmark.measure_speed(
-            case.target.engine, path, sample, threads=threads, policy=self._policy, worker=worker
-        )
+        with self._session(case.target, path, threads) as session:
+            if isinstance(session, DeviceSession):
+                return benchmark.speed_on_phone(session, sample, self._policy, self.phones.cool_seconds)
+            return benchmark.speed(session.time(sample, self._policy))
 
     def memory(self, case: Case, path: Path, threads: int) -> Memory:
         """Memory of a fresh process that runs the artifact."""
         sample = self.subject(case.spec).feeds.one()
-        return benchmark.measure_memory(case.target.engine, path, sample, threads=threads)
+        with self._session(case.target, path, threads, fresh=True) as session:
+            return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
+
+    def surroundings(self, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What is known of the place of a case beside this machine, and what a reader must know of it."""
+        if not case.target.on_android:
+            return {}, ()
+        phone = self.phones.device(case.target)
+        return facts.environment(phone), facts.notes(phone)
 
     def close(self) -> None:
-        """End the workers and remove the scratch files."""
+        """End the workers, let go of the phones, and remove the scratch files."""
+        self.phones.close()
         self.pool.close()
         if self._subject is not None:
             self._subject[1].feeds.discard()
@@ -163,26 +201,49 @@ class Lab:
 
     def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples; parity and accuracy share one pass."""
-        key = (sha256, str(case.target))
-        if self._answers is None or self._answers[0] != key:
+        if self._answers[0] != sha256:
+            self._answers = sha256, {}
+        answers, target = self._answers[1], str(case.target)
+        if target not in answers:
             feeds = self.subject(case.spec).feeds
-            engine = case.target.engine
-            worker = self.pool.worker(runtimes.ENGINES[engine].worker)
-            with runtimes.open_session(engine, path, threads=self._threads, worker=worker) as session:
+            with self._session(case.target, path, self._threads) as session:
                 count = _affordable(session, feeds.evaluation())
                 real = session.run_many(feeds.evaluation().first(count).arrays)
                 made = session.run_many(feeds.generated().arrays)
-            self._answers = key, (real, made)
-        return self._answers[1]
+            answers[target] = real, made
+        return answers[target]
+
+    @contextmanager
+    def _session(
+        self, target: Target, path: Path, threads: int, *, fresh: bool = False
+    ) -> Iterator[OpenedSession]:
+        """The artifact where the case runs; `fresh`: in a process that has held no other."""
+        if target.on_android:
+            with self.phones.session(target, path, threads=threads, tensors=self._described(path)) as there:
+                yield there
+            return
+        worker = None if fresh else self.pool.worker(runtimes.ENGINES[target.engine].worker)
+        with runtimes.open_session(target.engine, path, threads=threads, worker=worker) as here:
+            yield here
+
+    def _described(self, path: Path) -> Tensors:
+        """Inputs and outputs of an artifact, as LiteRT on this machine reads them."""
+        sha256 = sha256_file(path)
+        if self._tensors is None or self._tensors[0] != sha256:
+            with self._session(Target("host", "litert-xnnpack"), path, 1) as session:
+                self._tensors = sha256, (session.inputs, session.outputs)
+        return self._tensors[1]
 
 
-def _affordable(session: runtimes.Session, feed: Feed) -> int:
+def _affordable(session: OpenedSession, feed: Feed) -> int:
     """All samples, or the first FEWEST_SAMPLES where the engine is so slow that all would take minutes."""
     if feed.count <= FEWEST_SAMPLES:
         return feed.count
     start = time.perf_counter()
     session.run_many(feed.first(1).arrays)
     seconds = time.perf_counter() - start
+    if isinstance(session, DeviceSession):  # what it takes to reach the phone is there once
+        seconds = session.inference_seconds
     return feed.count if seconds * feed.count <= PASS_SECONDS else FEWEST_SAMPLES
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -95,6 +95,7 @@ class Request:
     models: tuple[str, ...] = ()  # patterns; empty: those of the profile
     variants: tuple[str, ...] = ()  # empty: those of the profile
     artifacts: tuple[Path, ...] = field(default=())
+    phones: tuple[Target, ...] = ()  # where every TFLite artifact runs besides
 
 
 def cases(models: Mapping[str, ModelSpec | BrokenFixture], request: Request) -> list[Case]:
@@ -113,7 +114,16 @@ def cases(models: Mapping[str, ModelSpec | BrokenFixture], request: Request) -> 
         for variant, target in _combinations(spec.name, selections, request.variants):
             case = Case(spec, VARIANTS[variant], target, broken)
             found[case.id] = case
+        own = [case for case in found.values() if case.spec is spec]
+        found |= {case.id: case for case in _on_phones(own, request.phones)}
     return list(found.values())
+
+
+def _on_phones(own: Iterable[Case], phones: Sequence[Target]) -> Iterable[Case]:
+    """The cases of one model on phones: each of its TFLite artifacts once on each target there."""
+    artifacts = {(case.variant.name, case.artifact): case for case in own if case.variant.format == "tflite"}
+    for case in artifacts.values():
+        yield from (replace(case, target=target) for target in phones)
 
 
 def _choose_models(
@@ -176,6 +186,7 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
         variant = VARIANTS[request.variants[0] if len(request.variants) == 1 else variant_of(path)]
         targets = _FIRST[variant.format]
         found.extend(Case(spec, variant, target, broken, path.resolve()) for target in targets)
+    found += _on_phones(found, request.phones)
     twice = {case.id for case in found if sum(other.id == case.id for other in found) > 1}
     if twice:
         raise UsageError(f"two artifacts are both {' and '.join(sorted(twice))}: hold them in a run each")

@@ -22,10 +22,12 @@ def measure(
     tolerance: Tolerance,
     *,
     quantised: bool,
+    steps: tuple[float | None, ...] = (),
 ) -> Parity:
     """Compare (real, generated) answers, each (n, ...) by output name.
 
-    Of several outputs the worst of each measure is reported.
+    Of several outputs the worst of each measure is reported. `steps` are the
+    quantisation steps of 8-bit outputs, in order, where differences count in them.
 
     Raises CheckFailed where they cannot be compared (names, shape, dtype, NaN)
     or where either side's answers carry no signal.
@@ -48,7 +50,21 @@ def measure(
                 scores=len(reference[0]) == 1 or metrics.is_probabilities(real_ref),
             )
         )
-    return _worst(compared)
+    return replace(_worst(compared), max_steps=_most_steps(pairs, steps))
+
+
+def _most_steps(
+    pairs: Sequence[Mapping[str, tuple[Array, Array]]], steps: tuple[float | None, ...]
+) -> float | None:
+    """The largest difference in steps; None unless every output has one."""
+    known = [step for step in steps if step]
+    if not known or len(known) != len(pairs[0]):
+        return None
+    return max(
+        float(np.abs(np.asarray(found, np.float64) - expected).max()) / step
+        for pair in pairs
+        for (expected, found), step in zip(pair.values(), known, strict=True)
+    )
 
 
 def align(reference: Answers, actual: Answers) -> dict[str, tuple[Array, Array]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from suite import environment, gates, run
+from suite import environment, gates, phones, run
+from suite.benchmark import thread_counts
 from suite.cache import default_cache
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
 from suite.lab import Lab
@@ -25,12 +26,15 @@ _MARKERS = {
     "parity": "holds an artifact's outputs to the original's",
     "accuracy": "measures accuracy against the original on the same samples",
     "benchmark": "measures latency, throughput, CPU and memory; runs alone, after the others",
+    "host_parity": "holds a phone's outputs to this machine's, by the same artifact",
+    "android": "runs on phones over adb",
 }
 _STAGE_OF = {
     Check.CONVERSION: Stage.CONVERT,
     Check.PARITY: Stage.COMPARE,
     Check.ACCURACY: Stage.COMPARE,
     Check.BENCHMARK: Stage.MEASURE,
+    Check.HOST_PARITY: Stage.COMPARE,
 }
 
 
@@ -85,6 +89,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="hold this run to an earlier one of the same machine: a file or folder of reports/baselines",
     )
+    phones.add_options(add)
     add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
 
 
@@ -93,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     try:
-        config.stash[_RUN] = run.Run.from_config(config)
+        config.stash[_RUN] = run.Run.from_config(config, phones.made_of(config))
     except PocketproofError as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.benchmark_json:
@@ -104,27 +109,45 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker where the run's results are."""
     node.workerinput["pocketproof_run"] = str(node.config.stash[_RUN].open())
+    node.workerinput["pocketproof_phones"] = node.config.stash[_RUN].phones.plain()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep a model's tests on one worker, so that it is built once."""
+    """Keep a model's tests on one worker, so that it is built once, and a phone's, which has one user."""
     from suite.scheduling import by_model
 
     return by_model(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests that only a phone can take are there when phones are asked for."""
+    return True if collection_path.name == phones.TESTS and not config.stash[_RUN].phones.phones else None
 
 
 # --- collection -----------------------------------------------------------------
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize tests that ask for a `case` by the run's cases, and for `threads` by one and all cores."""
-    if "case" in metafunc.fixturenames:
-        cases = metafunc.config.stash[_RUN].cases
-        metafunc.parametrize("case", cases, ids=[case.id for case in cases], scope="function")
-    if {"case", "threads"} <= set(metafunc.fixturenames):
-        counts = sorted({1, environment.cores()})
-        metafunc.parametrize("threads", counts, ids=[f"threads={count}" for count in counts])
+    """Parametrize tests that ask for a `case` by the run's cases, and for `threads` by those of its place."""
+    if "case" not in metafunc.fixturenames:
+        return
+    of_phones = metafunc.definition.get_closest_marker("android") is not None
+    cases = [case for case in metafunc.config.stash[_RUN].cases if case.target.on_android or not of_phones]
+    if "threads" not in metafunc.fixturenames:
+        made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases]
+        metafunc.parametrize("case", made, scope="function")
+        return
+    made = [
+        pytest.param(case, count, id=f"{case.id}-threads={count}", marks=_marks(case))
+        for case in cases
+        for count in thread_counts(case.target)
+    ]
+    metafunc.parametrize(("case", "threads"), made, scope="function")
+
+
+def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.android] if case.target.on_android else []
 
 
 @pytest.hookimpl(trylast=True)
@@ -137,7 +160,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     order = {case.id: place for place, case in enumerate(current.cases)}
     checks = list(Check)
     places = {
-        item: (check is Check.BENCHMARK, order[case.id], checks.index(check)) for item, case, check in proofs
+        # A phone's benchmark needs no quiet machine: it stays with the phone's other tests.
+        item: (
+            check is Check.BENCHMARK and not case.target.on_android,
+            order[case.id],
+            checks.index(check),
+        )
+        for item, case, check in proofs
     }
     items.sort(key=lambda item: places.get(item, (False, -1, 0)))
     for item, case, check in proofs:
@@ -178,6 +207,7 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
         bounds=current.bounds,
         threads=max(1, environment.cores() // current.worker_count),
         deployment_target=pytestconfig.option.deployment_target,
+        phones=current.phones,
     )
     yield made
     made.close()
@@ -200,7 +230,8 @@ def recorder(request: pytest.FixtureRequest, case: Case) -> Recorder:
 def artifact(case: Case, lab: Lab, recorder: Recorder) -> tuple[Path, Artifact]:
     """The converted (or given) file of the case, and what is known of it."""
     path, facts = lab.artifact(case)
-    recorder.notes = lab.subject(case.spec).feeds.notes
+    recorder.place, notes = lab.surroundings(case)
+    recorder.notes = (*lab.subject(case.spec).feeds.notes, *notes)
     return path, facts
 
 
@@ -317,6 +348,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     interrupted = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     if run.is_parallel(session.config) and not interrupted:
+        current.phones.sweep()
         status = current.run_benchmarks_alone()
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = status
@@ -326,7 +358,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         passed = current.conclude().passed
     except PocketproofError as error:
         current.complaint, passed = str(error), False
-    if session.exitstatus == pytest.ExitCode.OK and not passed:
+    if session.exitstatus == pytest.ExitCode.OK and not passed and not current.waits_for_a_phone:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

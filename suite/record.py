@@ -61,6 +61,7 @@ class Check(StrEnum):
     CONVERSION = "conversion"
     PARITY = "parity"
     ACCURACY = "accuracy"
+    HOST_PARITY = "host_parity"  # of a device
     BENCHMARK = "benchmark"
 
 
@@ -115,6 +116,7 @@ class Parity:
     generated: ErrorStats
     worst_pattern: str  # the generated input with the largest difference
     tolerance: Mapping[str, float | str | None]
+    max_steps: float | None = None  # largest difference in quantisation steps, where outputs are 8-bit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,8 @@ class Latency:
     wall_ns: int  # wall time over the timed loop
     others_cpu_ns: int | None = None  # CPU time that other processes took meanwhile; None where not told
     cores: int | None = None  # of the machine, which that time is shared out over
+    summary_ms: Mapping[str, float] = field(default_factory=dict)  # of a tool that keeps no samples
+    contaminated: str = ""  # why these numbers say nothing: the phone was hot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,7 @@ class Record:
     planned: tuple[Check, ...] = ()
     artifact: Artifact | None = None
     parity: Parity | None = None
+    host_parity: Parity | None = None  # a device's answers held to this machine's, of the same artifact
     accuracy: Accuracy | None = None
     latency: Latency | None = None  # with all cores
     scaling: tuple[Latency, ...] = ()  # one entry a thread count
@@ -274,7 +279,18 @@ def merge(records: Iterable[Record]) -> Record:
     return _judge(merged)
 
 
-_SECTIONS = ("artifact", "parity", "accuracy", "latency", "throughput", "memory", "cpu", "gpu", "thermal")
+SECTIONS = (
+    "artifact",
+    "parity",
+    "host_parity",
+    "accuracy",
+    "latency",
+    "throughput",
+    "memory",
+    "cpu",
+    "gpu",
+    "thermal",
+)
 
 
 def _merge_two(old: Record, new: Record) -> Record:
@@ -283,9 +299,9 @@ def _merge_two(old: Record, new: Record) -> Record:
     scaling = {entry.threads: entry for entry in (*old.scaling, *new.scaling)}
     changes: dict[str, Any] = {
         name: getattr(new, name) if getattr(new, name) is not None else getattr(old, name)
-        for name in _SECTIONS
+        for name in SECTIONS
     }
-    measured = {name for name in _SECTIONS if changes[name] is not None}
+    measured = {name for name in SECTIONS if changes[name] is not None}
     reasons = {**old.reasons, **new.reasons}
     return replace(
         new,
@@ -327,8 +343,9 @@ def _judge(record: Record) -> Record:
 
 def unmeasured(record: Record) -> dict[str, str]:
     """Sections that are None, each with its reason."""
+    of_devices = ("host_parity",) if record.target.startswith("host/") else ()
     return {
         item.name: record.reasons.get(item.name, "not asked for in this run")
         for item in fields(record)
-        if item.name in _SECTIONS and getattr(record, item.name) is None
+        if item.name in SECTIONS and item.name not in of_devices and getattr(record, item.name) is None
     }

@@ -21,6 +21,7 @@ class Recorder:
     sections: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    place: dict[str, Any] = field(default_factory=dict)  # what is known of a device beside this machine
     options: str = ""  # of the command line, without which this case would not be there
     said: str = ""  # a few words for the progress line
 
@@ -45,7 +46,7 @@ class Recorder:
             reasons=self.reasons,
             notes=(*self.case.spec.notes, *self.notes),
             override=override(self.case),
-            environment={**host(), "options": self.options},
+            environment={**host(), **self.place, "options": self.options},
             recorded_at=now(),
             **self.sections,
         )

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from suite import baseline, history, report
 from suite.data import open_dataset
+from suite.devices.fleet import Fleet
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.environment import host
 from suite.errors import PocketproofError, UsageError
@@ -35,6 +36,9 @@ _SELECTING = (
     "input_range",
     "fixtures_dir",
     "weights",
+    "serial",
+    "adb_host",
+    "stand_in",
 )
 
 
@@ -48,6 +52,7 @@ class Run:
     bounds: tuple[float, float] | None
     dataset: Dataset | None
     continues: bool  # adds to a run that another process began
+    phones: Fleet
     directory: Path | None = None
     benchmarked: bool = False
     verdict: Verdict | None = None
@@ -58,7 +63,7 @@ class Run:
     in_progress: ClassVar[Run | None] = None
 
     @classmethod
-    def from_config(cls, config: Any) -> Run:
+    def from_config(cls, config: Any, phones: Fleet) -> Run:
         """Read the options; UsageError for what cannot be."""
         options = config.option
         models = _models(options)
@@ -67,6 +72,7 @@ class Run:
             models=_names(options.models),
             variants=_names(options.variants),
             artifacts=tuple(Path(path) for path in options.artifact),
+            phones=phones.targets(_names(options.engines)),
         )
         _check_weights(options.weights)
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
@@ -80,6 +86,7 @@ class Run:
             bounds=_bounds(options.input_range),
             dataset=open_dataset(options.dataset) if options.dataset else None,
             continues=bool(options.continue_run) or is_worker(config),
+            phones=phones,
             broken=[str(model) for model in models.values() if isinstance(model, BrokenFixture)],
         )
         if is_worker(config):
@@ -167,12 +174,16 @@ class Run:
         )
 
     def run_benchmarks_alone(self) -> int:
-        """The benchmarks of a parallel run, in one process of their own, when the others are through."""
+        """This machine's benchmarks of a parallel run, in one process of their own, after all else."""
+        if not any(
+            Check.BENCHMARK in record.planned for record in self.store.load().records if not _on_phone(record)
+        ):
+            return 0
         expression = self.config.option.markexpr
         arguments = [
             *self.config.invocation_params.args,
             "-m",
-            f"({expression}) and benchmark" if expression else "benchmark",
+            f"({expression}) and benchmark and not android" if expression else "benchmark and not android",
             "-n0",
             "-p",
             "no:cacheprovider",
@@ -205,6 +216,13 @@ class Run:
         except PocketproofError as error:
             self.notes.append(str(error))
 
+    @property
+    def waits_for_a_phone(self) -> bool:
+        """Whether all that was asked for was skipped, because no phone was ready."""
+        problems = [phone.problem for phone in self.phones.phones.values()]
+        counts = self.verdict.counts if self.verdict is not None else {}
+        return bool(problems) and all(problems) and counts.get("cases") == counts.get(Status.SKIPPED)
+
     def header(self) -> list[str]:
         """Lines for pytest's header."""
         models = len({case.spec.name for case in self.cases})
@@ -214,6 +232,7 @@ class Run:
             f"weights {self.config.option.weights}",
             f"machine: {machine['cpu']}, {machine['cores']} cores; fingerprint {machine['fingerprint']}",
         ]
+        lines += [f"phone: {phone}" for phone in self.phones.phones.values()]
         return lines + [f"broken fixture: {message}" for message in self.broken]
 
     def closing_words(self) -> list[tuple[str, bool | None]]:
@@ -224,6 +243,9 @@ class Run:
         word = "may ship" if verdict.passed else "MAY NOT SHIP"
         if verdict.inconclusive:
             word = "inconclusive, MAY NOT SHIP YET"
+        if self.waits_for_a_phone:
+            said = [(f"  {phone}", None) for phone in self.phones.phones.values()]
+            return [("nothing proven: no phone is ready", None), *said, self._place]
         counts = ", ".join(f"{count} {status}" for status, count in verdict.counts.items())
         lines: list[tuple[str, bool | None]] = [(f"verdict: {word} ({counts})", verdict.passed)]
         for finding in verdict.findings[:10]:
@@ -232,7 +254,11 @@ class Run:
         if len(verdict.findings) > 10:
             lines.append((f"  and {len(verdict.findings) - 10} more in the report", False))
         lines += [(note, None) for note in self.notes]
-        return [*lines, (f"report: {self.open() / report.INDEX}", None)]
+        return [*lines, self._place]
+
+    @property
+    def _place(self) -> tuple[str, bool | None]:
+        return f"report: {self.open() / report.INDEX}", None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +296,10 @@ def is_worker(config: Any) -> bool:
 def is_parallel(config: Any) -> bool:
     """Whether this process hands tests to xdist's workers."""
     return config.getoption("dist", "no") != "no" and not is_worker(config)
+
+
+def _on_phone(record: Record) -> bool:
+    return record.target.startswith("android:")
 
 
 def _models(options: Any) -> dict[str, ModelSpec | BrokenFixture]:

@@ -1,4 +1,4 @@
-"""How tests are shared out among xdist's workers: a model's tests stay together."""
+"""How tests are shared out among xdist's workers: a model's tests stay together, and a phone's."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class ByModel(LoadScopeScheduling):  # type: ignore[misc]
-    """One scope a model, so that each model is built and converted in one process; other tests on their own.
+    """One scope a phone, so that it has one user, and one a model, so that each is built in one process.
 
-    xdist's own `--dist loadgroup` would do, but some versions of pytest ignore it.
+    Other tests are on their own. xdist's own `--dist loadgroup` would do, but
+    some versions of pytest ignore it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        found = re.search(r"\[([^/\]]+)/", nodeid)
+        found = re.search(r"\[[^/\]]+/[^/\]]+/(android:[^/\]]+)/", nodeid) or re.search(
+            r"\[([^/\]]+)/", nodeid
+        )
         return found[1] if found else nodeid
 
 

@@ -78,11 +78,16 @@ DEPLOYMENT_TARGETS: Mapping[str, int] = {
 class Target:
     """Where an artifact runs: a place and the engine there, `host/litert-xnnpack`."""
 
-    place: str  # "host", later "android:<serial>", "ios:<udid>"
+    place: str  # "host", "android:<serial>"
     engine: str
 
     def __str__(self) -> str:
         return f"{self.place}/{self.engine}"
+
+    @property
+    def on_android(self) -> bool:
+        """Whether it is a phone over adb."""
+        return self.place.startswith("android:")
 
 
 # --- inputs -----------------------------------------------------------------

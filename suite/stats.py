@@ -59,6 +59,20 @@ def p50_ms(samples_ns: Sequence[int]) -> float:
     return _percentile(_checked(samples_ns), 0.5) / NS_PER_MS
 
 
+def median_ms(latency: Latency) -> float:
+    """Of the raw samples; what the tool told where it keeps none, its mean where it tells no median.
+
+    Raises ValueError as `summarise`.
+    """
+    told = latency.summary_ms
+    if not told:
+        return p50_ms(latency.samples_ns)
+    median = told.get("p50", told.get("mean", 0.0))
+    if not median > 0:
+        raise ValueError(f"a latency of {median} ms: the tool's answer was not understood")
+    return median
+
+
 def _checked(samples_ns: Sequence[int]) -> list[int]:
     if not samples_ns:
         raise ValueError("no latency sample")
@@ -88,17 +102,21 @@ REMEDY = {
     Soundness.SOUND: "",
     Soundness.UNSTABLE: "Let the machine settle (fixed clock speed, no other work), and measure again; "
     "to tell two apart all the same: python -m suite compare --models",
-    Soundness.CONTAMINATED: "Other processes took processor time meanwhile: end them, and measure again",
+    Soundness.CONTAMINATED: "End other processes, let a phone cool down, and measure again",
 }
 
 
 def soundness(latency: Latency) -> tuple[Soundness, str]:
     """Whether a timed loop can carry a verdict, and what speaks against it.
 
-    Contaminated when other processes took more than MAX_OTHERS of the
-    machine; unstable when the samples spread by more than MAX_SPREAD, or
+    Contaminated when it was marked so (a hot phone), or when other processes
+    took more than MAX_OTHERS of the machine; unstable when the samples spread by more than MAX_SPREAD, or
     drift by more than MAX_DRIFT over the loop. ValueError as `summarise`.
     """
+    if latency.contaminated:
+        return Soundness.CONTAMINATED, latency.contaminated
+    if latency.summary_ms:
+        return Soundness.SOUND, ""  # there are no samples to look at
     if latency.others_cpu_ns is not None and latency.cores and latency.wall_ns > 0:
         share = latency.others_cpu_ns / (latency.wall_ns * latency.cores)
         if share > MAX_OTHERS:

@@ -18,12 +18,11 @@ from typing import Any
 import msgspec
 
 from suite.errors import PocketproofError, UsageError
-from suite.record import Record, Status, decode, decode_lines, encode, merge
+from suite.record import SECTIONS, Record, Status, decode, decode_lines, encode, merge
 
 RESULTS = "results.jsonl"
 LATEST = "latest"
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-_SECTIONS = ("artifact", "parity", "accuracy", "latency", "throughput", "memory", "cpu", "gpu", "thermal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +271,7 @@ def _finite(record: Record) -> Record:
     """The record without the sections that hold NaN or infinity, the reason in their place."""
     changes: dict[str, Any] = {}
     reasons = dict(record.reasons)
-    for name in _SECTIONS:
+    for name in SECTIONS:
         section = getattr(record, name)
         if section is not None and not _all_finite(msgspec.to_builtins(section)):
             changes[name] = None

@@ -48,12 +48,41 @@ def inspect(path: Path) -> Inspection:
         ) from error
 
 
+def output_steps(path: Path) -> tuple[float | None, ...]:
+    """Of each output the quantisation step, where it is an 8-bit tensor or one dequantised; else None."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    graph = model.subgraphs[0]
+    dequantise = schema.BuiltinOperator.DEQUANTIZE
+    sources = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in graph.operators
+        if _opcode(model.operatorCodes[operator.opcodeIndex]) == dequantise
+    }
+    eight_bits = (schema.TensorType.INT8, schema.TensorType.UINT8)
+    found = (graph.tensors[sources.get(i, i)] for i in graph.outputs)
+    return tuple(
+        float(tensor.quantization.scale[0])
+        if tensor.type in eight_bits
+        and tensor.quantization is not None
+        and tensor.quantization.scale is not None
+        else None
+        for tensor in found
+    )
+
+
+def _opcode(code: Any) -> int:
+    """The operator's number, of old files and new ones."""
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+
 def _read(model: Any, types: Mapping[int, str], builtin: Mapping[int, str]) -> Inspection:
     ops: dict[str, Counter[str]] = {}
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            number = max(code.builtinCode, code.deprecatedBuiltinCode)
+            number = _opcode(code)
             name = builtin.get(number, str(number))
             if name == "CUSTOM" and code.customCode:
                 name = f"CUSTOM {code.customCode.decode()}"

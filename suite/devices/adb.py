@@ -8,6 +8,7 @@ does not answer, and hide phones that are offline or unauthorized.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import socket
@@ -28,6 +29,7 @@ DIRECTORY = "/data/local/tmp/pocketproof"  # all that is ours on a phone
 DEFAULT_PORT = 5037
 _SILENCE_SECONDS = 60  # without a byte, before a phone counts as gone
 _CONNECT_SECONDS = 10
+_HASHED_PER_SECOND = 1e6  # bytes, by the slowest of phones while it is busy
 _PROPERTY = re.compile(r"^\[(.*?)\]: \[(.*)\]$")
 _REMEDIES: Mapping[str, str] = {
     "device": "",
@@ -90,6 +92,15 @@ class Answer:
     status: int  # exit status; 128 + signal where it was ended by one
 
 
+def own_server() -> Address:
+    """This user's adb server, as adb finds it."""
+    environment = os.environ.get
+    return Address(
+        environment("ANDROID_ADB_SERVER_HOST", "127.0.0.1"),
+        int(environment("ANDROID_ADB_SERVER_PORT", DEFAULT_PORT)),
+    )
+
+
 def adb_program() -> str:
     """Path of adb: $ADBUTILS_ADB_PATH, that of PATH, or the one that comes with adbutils."""
     from adbutils import adb_path  # type: ignore[import-untyped]
@@ -131,7 +142,8 @@ class Device:
 
     def __enter__(self) -> Device:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(leased(self.serial, wait_seconds=self._wait_seconds))
+            server = str(self.server or own_server())
+            stack.enter_context(leased(self.serial, server, wait_seconds=self._wait_seconds))
             self._check_state()
             self.clean()  # what an earlier process could not
             self._stack = stack.pop_all()
@@ -183,7 +195,8 @@ class Device:
         wanted = {name: _sha256(path) for name, path in files.items()}
         if trusting and wanted.items() <= self._held.items():
             return
-        there = self.hashes(list(wanted), stage=stage)
+        patience = _SILENCE_SECONDS + sum(path.stat().st_size for path in files.values()) / _HASHED_PER_SECOND
+        there = self.hashes(list(wanted), stage=stage, timeout=patience)
         missing = {name: path for name, path in files.items() if there.get(name) != wanted[name]}
         if missing:
             folders = sorted({str(Path(name).parent) for name in missing})
@@ -192,7 +205,7 @@ class Device:
             )
             for name, path in missing.items():
                 self.push(path, name, stage=stage)
-            there |= self.hashes(list(missing), stage=stage)
+            there |= self.hashes(list(missing), stage=stage, timeout=patience)
         for name, sha256 in wanted.items():
             if there.get(name) != sha256:
                 raise StagedError(
@@ -203,12 +216,12 @@ class Device:
                 )
         self._held |= wanted
 
-    def hashes(self, names: list[str], *, stage: Stage) -> dict[str, str]:
+    def hashes(self, names: list[str], *, stage: Stage, timeout: float) -> dict[str, str]:
         """SHA-256 of those of our files that are there, computed by the phone."""
         if not names:
             return {}
         words = shlex.join(["sha256sum", "--", *(f"{DIRECTORY}/{name}" for name in names)])
-        lines = self.shell(words, stage=stage).stdout.splitlines()
+        lines = self.shell(words, stage=stage, timeout=timeout).stdout.splitlines()
         pairs = (line.split(maxsplit=1) for line in lines if " " in line)
         return {path.strip().removeprefix(f"{DIRECTORY}/"): sha256 for sha256, path in pairs}
 
@@ -284,6 +297,11 @@ def _explained(subject: str, action: str, stage: Stage) -> Iterator[None]:
 
 
 def _remedy(reason: str) -> str:
+    if ("No such file" in reason and "adb" in reason) or "No adb exe" in reason:
+        return (
+            "There is no adb here: install Android's platform-tools, or name the program in "
+            "ADBUTILS_ADB_PATH, or a server elsewhere with --adb-host HOST:PORT"
+        )
     if "timeout" in reason or "temporarily unavailable" in reason:
         return "It did not answer in time: see whether the phone is busy, or hangs"
     if "refused" in reason or "server" in reason:

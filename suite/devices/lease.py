@@ -1,27 +1,32 @@
-"""One user of a phone at a time: a lock per serial of our own, among all processes of this user."""
+"""One user of a phone at a time: a lock of our own per server and serial."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from suite.cache import default_cache, digest
+from suite.cache import digest
 from suite.errors import StagedError
 from suite.record import Stage
 
 
 @contextmanager
-def leased(serial: str, *, wait_seconds: float) -> Iterator[None]:
-    """Hold the phone; the kernel frees it when this process dies.
+def leased(serial: str, server: str, *, wait_seconds: float) -> Iterator[None]:
+    """Hold the phone that the adb server at HOST:PORT knows by this serial, among this user's processes.
+
+    The kernel frees it when this process dies.
 
     StagedError, with the number of the process that holds it, after `wait_seconds`.
     """
-    folder = default_cache().root / "phones" / "leases"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / digest(serial)[:32]).open("a+") as lock:
+    # Not in the cache, of which there may be several.
+    folder = Path(tempfile.gettempdir()) / f"pocketproof-leases-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / digest([server, serial])[:32]).open("a+") as lock:
         deadline = time.monotonic() + wait_seconds
         while not _taken(lock.fileno()):
             if time.monotonic() >= deadline:

@@ -124,6 +124,7 @@ def _properties(abi: str) -> dict[str, str]:
         "ro.product.device": "standin",
         "ro.product.cpu.abi": abi,
         "ro.product.cpu.abilist": abi,
+        "ro.pocketproof.emulated": str(int(abi != native_abi())),
         "ro.build.version.release": "14",  # of the adbd in Debian
         "ro.build.version.sdk": "34",
         "ro.build.fingerprint": f"pocketproof/{name}/standin:14",

@@ -42,6 +42,7 @@ def start(folder: Path, *, stays: bool) -> Server:
         "TMPDIR": str(home),
         "PATH": os.environ.get("PATH", os.defpath),
         "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # below the first emulator's
+        "ADB_USB": "0",  # else it looks for some, for three seconds
         "ADB_MDNS_OPENSCREEN": "0",
         "ADB_MDNS_AUTO_CONNECT": "0",
     }

@@ -61,6 +61,8 @@ class DeviceSession:
         self.device, self.path = device, path
         self.threads, self.xnnpack = threads, xnnpack
         self._seconds = run_seconds
+        self.gpu_text = ""  # of the last timed run
+        self.inference_seconds = 0.0  # mean of the last batch, by the phone's clock
         self._runner = runner or bundle(device.abi)
         self._model = f"{sha256_file(path)[:32]}.tflite"
         self.inputs, self.outputs = tensors or describe(path)
@@ -95,9 +97,14 @@ class DeviceSession:
             for info in self.outputs
         }
 
-    def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
-        """Time back-to-back inferences on the first sample, by the phone's own monotonic clock."""
-        seen = self._timed(feed, policy)
+    def time(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> Timing:
+        """Time back-to-back inferences on the first sample, by the phone's own monotonic clock.
+
+        What `gpu_file` says of the GPU all the while is kept in `gpu_text`.
+        """
+        seen = self._timed(feed, policy, gpu_file)
+        if gpu_file:
+            self.gpu_text = self.device.shell(f"cat {DIRECTORY}/gpu.txt", stage=Stage.MEASURE).stdout
         return Timing(
             threads=int(seen["threads"]),
             samples_ns=tuple(seen["samples_ns"]),
@@ -128,9 +135,9 @@ class DeviceSession:
     def close(self) -> None:
         """Nothing runs between two calls, and the phone's files are its Device's to remove."""
 
-    def _timed(self, feed: Feed, policy: TimingPolicy) -> dict[str, Any]:
+    def _timed(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> dict[str, Any]:
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
-        return self._batch([sample], _words(policy))[1]
+        return self._batch([sample], _words(policy), gpu_file)[1]
 
     def _sample(self, arrays: Mapping[str, Array], i: int) -> dict[str, Array]:
         """Sample `i` as the artifact takes it, with its batch axis of one."""
@@ -147,7 +154,10 @@ class DeviceSession:
             )
 
     def _batch(
-        self, samples: Iterable[Mapping[str, Array]], words: Iterable[str] = ()
+        self,
+        samples: Iterable[Mapping[str, Array]],
+        words: Iterable[str] = (),
+        gpu_file: str | None = None,
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Run samples in one process there: outputs, a row a sample, and what the runner says."""
         with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder:
@@ -159,15 +169,16 @@ class DeviceSession:
                         file.write(np.ascontiguousarray(sample[info.name]).tobytes())
             try:
                 self.device.push(given, "input.bin", stage=Stage.RUN)
-                seen = self._run(count, words)
+                seen = self._run(count, words, gpu_file)
                 self._hold_to_declared(seen)
                 self.device.pull("output.bin", answered, stage=Stage.RUN)
             except StagedError:
                 self.device.forget()
                 raise
+            self.inference_seconds = sum(seen["batch_ns"]) / count / 1e9
             return self._split(answered, count), seen
 
-    def _run(self, count: int, words: Iterable[str]) -> dict[str, Any]:
+    def _run(self, count: int, words: Iterable[str], gpu_file: str | None) -> dict[str, Any]:
         """Start the runner, wait for it, and read its JSON."""
         stated = {
             "model": f"../{self._model}",
@@ -181,7 +192,7 @@ class DeviceSession:
         command = [*self._runner.command, *(f"{name}={value}" for name, value in stated.items()), *words]
         script = (
             f"cd {DIRECTORY}/runner && rm -f ../output.bin && echo $$ > ../runner.pid && "
-            f"exec {shlex.join(command)}"
+            f"{_sampler(gpu_file) if gpu_file else ''}exec {shlex.join(command)}"
         )
         try:
             answer = self.device.shell(script, stage=Stage.RUN, timeout=self._seconds + _SILENCE)
@@ -263,6 +274,12 @@ def _words(policy: TimingPolicy) -> tuple[str, ...]:
         f"min_ms={round(policy.min_seconds * 1000)}",
         f"max_ms={round(policy.max_seconds * 1000)}",
     )
+
+
+def _sampler(gpu_file: str) -> str:
+    """Reads the GPU's file five times a second for as long as the runner lives, whose number is `$$`."""
+    loop = f"while kill -0 $$ 2>/dev/null; do cat {shlex.quote(gpu_file)}; sleep 0.2; done"
+    return f"{{ ({loop}) </dev/null >../gpu.txt 2>&1 & }} && "
 
 
 def _bytes(info: TensorInfo) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from suite import stats
 from suite.errors import UsageError
 from suite.gates import Finding, Verdict, word
-from suite.record import Check, Latency, Record, Status, unmeasured
+from suite.record import Check, Latency, Parity, Record, Status, unmeasured
 from suite.report import words
 from suite.spec import VARIANTS, Budget, Tolerance
 from suite.thresholds import Thresholds
@@ -47,6 +47,7 @@ class Case:
     status: Status  # failed where a gate says so, whatever the record says
     findings: tuple[Finding, ...]
     parity: tuple[Measure, ...]
+    host_parity: tuple[Measure, ...]
     timings: tuple[Timing, ...]
     tolerance: Tolerance
     budget: Budget
@@ -182,7 +183,8 @@ def _case(
         anchor=f"case-{number}",
         status=Status.FAILED if found and harmless else record.status,
         findings=found,
-        parity=_parity(record, tolerance),
+        parity=_parity(record.parity, tolerance),
+        host_parity=_host_parity(record.host_parity, tolerance),
         timings=_timings(record),
         tolerance=tolerance,
         budget=budget,
@@ -215,10 +217,18 @@ def _expected(cases: Iterable[Case]) -> Iterable[tuple[Case, Check, str]]:
                 yield case, check, result.message
 
 
-def _parity(record: Record, tolerance: Tolerance) -> tuple[Measure, ...]:
-    if record.parity is None:
+def _host_parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
+    """Of 8-bit outputs the steps between them are what counts."""
+    if parity is None or parity.max_steps is None:
+        return _parity(parity, tolerance)
+    steps = Measure(name="quantisation steps, at most", obtained=words.plain(parity.max_steps), bound="≤ 1")
+    return (steps, *_parity(parity, Tolerance()))
+
+
+def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
+    if parity is None:
         return ()
-    real, generated = record.parity.real, record.parity.generated
+    real, generated = parity.real, parity.generated
     plain, at_least, at_most = words.plain, _at_least, _at_most
     return (
         Measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from suite.gates import Finding
 from suite.record import Check, Status
@@ -66,9 +67,28 @@ def plain(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) < 0.9 or abs(value) >= 10 else f"{value:.6g}"
 
 
+def vitals(thermal: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The section `thermal` of a record as rows: name, before, after."""
+    before, after = (_side(thermal[side]) for side in ("before", "after"))
+    absent = NOT_MEASURED
+    return [(name, before.get(name, absent), after.get(name, absent)) for name in before | after]
+
+
+def _side(seen: Mapping[str, Any]) -> dict[str, str]:
+    clocks = (seen.get("clocks_khz") or {}).items()
+    temperatures = (seen.get("temperatures_c") or {}).items()
+    battery, status = seen.get("battery_c"), seen.get("thermal_status")
+    return {
+        "thermal status": NOT_MEASURED if status is None else str(status),
+        "battery": NOT_MEASURED if battery is None else f"{battery:.1f} °C",
+        **{name: f"{celsius:.1f} °C" for name, celsius in temperatures},
+        **{f"cores {cores}": f"{now / 1000:.0f} of {most / 1000:.0f} MHz" for cores, (now, most) in clocks},
+    }
+
+
 def proof(check: Check, case_id: str) -> str:
     """Arguments for pytest that select what puts this question to this case."""
-    file = f"tests/validate/test_{check}.py"
+    file = f"tests/validate/test_{'android' if check is Check.HOST_PARITY else check}.py"
     if check is Check.BENCHMARK:  # has a test for each thread count, and one for memory
         return f'{file} -k "{case_id}"'
     return f'"{file}::test_{check}[{case_id}]"'

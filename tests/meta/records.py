@@ -49,6 +49,7 @@ ENVIRONMENT = {
     "versions": {"tensorflow": "2.21.0", "keras": "3.13.1", "ai-edge-litert": "2.0.2", "numpy": "1.26.4"},
     "git": "363115c",
 }
+CHECKS = tuple(check for check in Check if check is not Check.HOST_PARITY)  # of this machine's cases
 STAGES = {
     Check.CONVERSION: Stage.CONVERT,
     Check.PARITY: Stage.COMPARE,
@@ -140,7 +141,7 @@ def latency(p50_ms: float = 10.0, threads: int = 2, n: int = 60, seed: int = 1) 
 def checks(status: Status = Status.PASSED, message: str = "") -> dict[Check, CheckResult]:
     return {
         check: CheckResult(status=status, stage=STAGES[check], message=message, seconds=1.25)
-        for check in Check
+        for check in CHECKS
     }
 
 
@@ -157,7 +158,7 @@ def passed(
         stage=Stage.MEASURE,
         status=Status.PASSED,
         checks=checks(),
-        planned=tuple(Check),
+        planned=CHECKS,
         artifact=artifact(model, variant),
         parity=parity(SQNR_DB[variant]),
         accuracy=accuracy(ACCURACY.get(model, 0.9), 0 if "float" in variant else 2),
@@ -203,8 +204,8 @@ def unfinished(record: Record, status: Status, stage: Stage, message: str) -> Re
         stage=stage,
         status=status,
         message=message,
-        checks=dict.fromkeys(Check, result),
-        planned=tuple(Check),
+        checks=dict.fromkeys(CHECKS, result),
+        planned=CHECKS,
         environment=ENVIRONMENT,
     )
 

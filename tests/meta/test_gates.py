@@ -68,7 +68,7 @@ def test_a_run_with_every_way_to_end() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.UNSUPPORTED, Status.CRASHED, Status.ERROR])
-@pytest.mark.parametrize("check", list(Check))
+@pytest.mark.parametrize("check", records.CHECKS)
 def test_every_bad_ending_of_any_check_fails(check: Check, status: Status) -> None:
     record = records.with_check(records.passed(), check, status, "it says why", stage=Stage.RUN)
     (finding,) = judge_case(record, THRESHOLDS)
@@ -77,7 +77,7 @@ def test_every_bad_ending_of_any_check_fails(check: Check, status: Status) -> No
 
 
 @pytest.mark.parametrize("status", [Status.EXPECTED_FAILURE, Status.SKIPPED])
-@pytest.mark.parametrize("check", list(Check))
+@pytest.mark.parametrize("check", records.CHECKS)
 def test_what_is_expected_or_skipped_is_not_judged_by_its_numbers(check: Check, status: Status) -> None:
     record = records.with_check(records.passed(), check, status, "known")
     record = replace(record, parity=None, accuracy=None, artifact=None, latency=None, memory=None)

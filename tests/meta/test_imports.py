@@ -88,7 +88,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("suite.original",),
     ("suite.converters.artifact",),
-    ("suite.lab", "suite.api"),
+    ("suite.lab", "suite.phones", "suite.api"),
     ("suite.sides", "suite.recorder"),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),

@@ -2,8 +2,7 @@
 
 import pytest
 
-from suite.benchmark import SampleClock
-from suite.environment import cores
+from suite.benchmark import SampleClock, thread_counts
 from suite.gates import check_latency, check_memory
 from suite.plugin import enforce
 from suite.record import Stage
@@ -16,15 +15,16 @@ CLOCK = SampleClock()
 def test_benchmark(case, threads, artifact, lab, limits, recorder, benchmark):
     path, facts = artifact
     speed = lab.speed(case, path, threads)
-    recorder.add(artifact=facts, scaling=(speed.latency,))
-    recorder.without(gpu="the engine runs on the CPU", thermal="the machine is not a battery's")
+    recorder.add(artifact=facts, scaling=(speed.latency,), gpu=speed.gpu, thermal=speed.thermal)
+    recorder.without(**speed.reasons)
     findings = []
-    if threads == cores():
+    if threads == thread_counts(case.target)[-1]:
         memory = lab.memory(case, path, threads)
         recorder.add(latency=speed.latency, throughput=speed.throughput, cpu=speed.cpu, memory=memory)
         findings = [*check_latency(speed.latency, limits[1]), *check_memory(memory, limits[1])]
     samples = speed.latency.samples_ns
     benchmark.extra_info.update(case_id=case.id, threads=threads, cpu_percent=speed.cpu.percent)
     benchmark.pedantic(CLOCK.replay(samples), rounds=len(samples), iterations=1)
-    recorder.said = f"p50 {summarise(samples).p50_ms:.2f} ms"
+    hot = ", inconclusive: the phone is hot" if speed.latency.contaminated else ""
+    recorder.said = f"p50 {summarise(samples).p50_ms:.2f} ms{hot}"
     enforce(findings, Stage.MEASURE)

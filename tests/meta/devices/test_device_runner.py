@@ -13,17 +13,15 @@ import pytest
 
 from suite import runtimes
 from suite.devices import bundle as bundles
-from suite.devices import tools
 from suite.devices.rootfs import native_abi
 from tests.meta.conftest import Subject
+from tests.meta.devices.conftest import skipped_where_lacking
 
 
 @pytest.fixture(scope="module")
 def runner() -> bundles.Bundle:
-    try:
+    with skipped_where_lacking():
         return bundles.bundle(native_abi())
-    except tools.Lacking as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -117,10 +115,8 @@ def test_it_ends_itself_after_its_time(run: Run) -> None:
 
 
 def test_it_is_built_for_phones_too(tmp_path: Path) -> None:
-    try:
+    with skipped_where_lacking():
         built = bundles.bundle("arm64-v8a")
-    except tools.Lacking as error:
-        pytest.skip(str(error))
     header = built.files[bundles.RUNNER].read_bytes()[:20]
     assert header[:4] == b"\x7fELF"
     assert header[18] == 183  # arm64

@@ -16,11 +16,10 @@ import pytest
 
 import suite
 from suite import runtimes
-from suite.devices import adb, session, standin, tools
+from suite.devices import adb, session, standin
 from suite.devices.adb import Device
-from suite.devices.bundle import Bundle, bundle
+from suite.devices.bundle import Bundle
 from suite.devices.lease import leased
-from suite.devices.rootfs import native_abi
 from suite.devices.session import DeviceSession
 from suite.devices.standin import StandIn
 from suite.errors import CaseError, StagedError, WorkerCrashed
@@ -40,38 +39,9 @@ SAID = (
 )
 
 
-@pytest.fixture(scope="module")
-def phone() -> Iterator[StandIn]:
-    try:
-        bundle(native_abi())
-        with standin.standins() as (made,):
-            yield made
-    except tools.Lacking as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def spare(phone: StandIn) -> Iterator[StandIn]:
-    """One that no test holds on to."""
-    with standin.standins() as (made,):
-        yield made
-
-
-@pytest.fixture(scope="module")
-def device(phone: StandIn) -> Iterator[Device]:
-    with Device(phone.serial, phone.adb) as held:
-        yield held
-
-
 @pytest.fixture
 def artifact(classifier: Subject) -> Path:
     return classifier.artifact("float32")
-
-
-@pytest.fixture(scope="module")
-def digits() -> np.ndarray:
-    """Images as digits_cnn takes them."""
-    return np.random.default_rng(1).uniform(0, 1, (16, 32, 32, 3)).astype(np.float32)
 
 
 def planted(folder: Path, script: str) -> Bundle:
@@ -101,17 +71,11 @@ def test_a_phone_answers_as_this_machine_does(device: Device, variant: str, digi
 
 @pytest.mark.parametrize("variant", ["float32", "int8_io"])
 def test_an_arm64_phone_answers_as_this_machine_does(
-    phone: StandIn, variant: str, digits: np.ndarray
+    arm64: StandIn, variant: str, digits: np.ndarray
 ) -> None:
-    if native_abi() == "arm64-v8a":
-        pytest.skip("this machine is arm64: its own stand-in shows it")
-    try:
-        bundle("arm64-v8a")
-        with standin.standins(abi="arm64-v8a") as (made,), Device(made.serial, made.adb) as device:
-            assert device.abi == "arm64-v8a"
-            hold_to_host(device, variant, digits)
-    except tools.Lacking as error:
-        pytest.skip(str(error))
+    with Device(arm64.serial, arm64.adb) as device:
+        assert device.abi == "arm64-v8a"
+        hold_to_host(device, variant, digits)
 
 
 @pytest.mark.parametrize("variant", ["float32", "dynamic_int8", "int8", "int8_io"])
@@ -328,7 +292,7 @@ def test_two_processes_never_share_a_phone(spare: StandIn, user: subprocess.Pope
     with pytest.raises(StagedError, match=f"{spare.serial} is in use by process {user.pid}"):
         Device(spare.serial, spare.adb, wait_seconds=0.2).__enter__()
     assert left_on(spare) == ("pocketproof\n", ["sleep"])
-    with leased("another phone", wait_seconds=0):
+    with leased("another phone", str(spare.adb), wait_seconds=0):
         pass
 
 

@@ -21,17 +21,7 @@ from suite.devices.standin import StandIn
 from suite.errors import StagedError, UsageError
 from suite.record import Stage
 from tests.meta.conftest import ROOT
-
-BUILT = ("phone", "program", "qemu", "apt")  # what takes long to build; content, not state
-
-
-@pytest.fixture(scope="module")
-def phone() -> Iterator[StandIn]:
-    try:
-        with standin.standins() as (made,):
-            yield made
-    except tools.Lacking as error:
-        pytest.skip(str(error))
+from tests.meta.product import PHONE_PARTS
 
 
 @pytest.fixture
@@ -39,7 +29,7 @@ def elsewhere(phone: StandIn, tmp_path: Path) -> Path:
     """A cache with nobody's phones, and all that phones are built of."""
     cache = tmp_path / "cache"
     cache.mkdir()
-    for kind in BUILT:
+    for kind in PHONE_PARTS:
         (cache / kind).symlink_to(default_cache().root / kind)
     return cache
 
@@ -111,9 +101,9 @@ def test_a_mirror_that_does_not_answer_is_explained(
             packages.Apt(tmp_path / "apt").download(["adbd"], tmp_path / "debs", dependencies=True)
 
 
-def test_it_looks_like_a_phone(phone: StandIn) -> None:
-    with Device(phone.serial, phone.adb) as device:
-        assert device.abi == phone.abi
+def test_it_looks_like_a_phone(spare: StandIn) -> None:
+    with Device(spare.serial, spare.adb) as device:
+        assert device.abi == spare.abi
         assert device.properties["ro.build.version.sdk"] == "34"
         answer = device.shell("id; echo to-stderr >&2; exit 5", stage=Stage.RUN)
         assert answer.stdout.startswith("uid=2000(shell)")
@@ -132,10 +122,10 @@ def test_it_listens_on_loopback_alone(phone: StandIn) -> None:
     assert {address.ip for address in listening} <= {"127.0.0.1", "::ffff:127.0.0.1"}
 
 
-def test_files_come_back_as_they_went(phone: StandIn, tmp_path: Path) -> None:
+def test_files_come_back_as_they_went(spare: StandIn, tmp_path: Path) -> None:
     sent, back = tmp_path / "sent", tmp_path / "back"
     sent.write_bytes(os.urandom(3 << 20))
-    with Device(phone.serial, phone.adb) as device:
+    with Device(spare.serial, spare.adb) as device:
         device.install({"folder/a file": sent})
         device.pull("folder/a file", back, stage=Stage.RUN)
         assert back.read_bytes() == sent.read_bytes()
@@ -184,8 +174,17 @@ def test_nothing_outlives_a_killed_process(phone: StandIn) -> None:
     with pytest.raises(psutil.NoSuchProcess):
         _end_of(pid)
     for port in ports:
+        _freed(port)
+
+
+def _freed(port: int) -> None:
+    """Wait for nothing to listen there."""
+    for _ in range(200):
         with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"something still listens on port {port}")
 
 
 def _end_of(pid: int) -> None:

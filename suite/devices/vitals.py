@@ -1,0 +1,212 @@
+"""How a phone is while it is measured: heat, clocks, GPU. What it does not say is null, with its reason."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from suite.devices.adb import Device
+from suite.record import Stage
+
+HOT_C = 38.0  # battery or skin; throttling begins a few degrees above on most phones
+COOL_SECONDS = 300.0  # that a hot phone is waited for
+POLL_SECONDS = 5.0
+_SKIN = "3"  # TemperatureType of Android's thermal HAL
+_SCRIPT = """\
+say() { printf '\\n@@ %s\\n' "$1"; }
+say thermal; dumpsys thermalservice 2>&1; say $?
+say battery; dumpsys battery 2>&1; say $?
+say clocks
+for p in /sys/devices/system/cpu/cpufreq/policy*; do
+  echo "$(tr ' ' , <$p/related_cpus) $(cat $p/scaling_cur_freq) $(cat $p/cpuinfo_max_freq)" 2>/dev/null
+done
+say 0
+"""
+_SECTION = re.compile(r"\n@@ (thermal|battery|clocks|gpu \S+)\n(.*?)\n@@ (\d+)\n", re.DOTALL)
+_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(-?\d+), mName=(.*?), mStatus=(\d+)\}")
+# Where GPUs say how busy they are: Adreno's percentage, its busy and total time, Mali's and others'.
+GPU_FILES = (
+    "/sys/class/kgsl/kgsl-3d0/gpu_busy_percentage",
+    "/sys/class/kgsl/kgsl-3d0/gpubusy",
+    "/sys/class/misc/mali0/device/utilization",
+    "/sys/kernel/gpu/gpu_busy",
+)
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """One look at a phone. `reasons` says why a field is null, under its name."""
+
+    thermal_status: int | None = None  # 0 none, 1 light, 2 moderate, 3 severe ...
+    temperatures_c: Mapping[str, float] | None = None  # by sensor, as the HAL says now
+    skin_c: float | None = None
+    battery_c: float | None = None
+    clocks_khz: Mapping[str, tuple[int, int]] | None = None  # of cores: now, and at most
+    gpu_file: str | None = None  # that tells how busy the GPU is
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the phone says nothing of its heat and clocks."""
+        seen = (self.thermal_status, self.temperatures_c, self.battery_c, self.clocks_khz)
+        return all(value is None for value in seen)
+
+    @property
+    def heat(self) -> str:
+        """Why the phone counts as hot; empty where it does not, or does not say."""
+        for name, value in (("battery", self.battery_c), ("skin", self.skin_c)):
+            if value is not None and value >= HOT_C:
+                return f"its {name} is at {value:.1f} °C, {HOT_C:.0f} °C or more"
+        if self.thermal_status:
+            return f"its thermal status is {self.thermal_status}, which throttles"
+        return ""
+
+
+def look(device: Device) -> Vitals:
+    """Ask the phone now."""
+    gpus = "\n".join(f"say 'gpu {path}'; cat {path} 2>&1; say $?" for path in GPU_FILES)
+    return parse(device.shell(_SCRIPT + gpus, stage=Stage.MEASURE).stdout)
+
+
+def parse(text: str) -> Vitals:
+    """What the script printed, as fields and reasons."""
+    sections = {name: (words.strip(), int(status)) for name, words, status in _SECTION.findall(text + "\n")}
+    fields: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, (command, read) in _READERS.items():
+        words, status = sections.get(name, ("it printed nothing", 1))
+        found = read(words) if status == 0 else {}
+        fields |= found
+        said = words.splitlines()[-1][:120] if words else "it printed nothing"
+        missing = f"{command}: {said if status or not found else 'it does not say'}"
+        reasons |= {key: missing for key in _FIELDS[name] if found.get(key) is None}
+    for name, (words, _) in sections.items():
+        if name.startswith("gpu ") and busy_percent(words) is not None:
+            return Vitals(**fields, gpu_file=name.removeprefix("gpu "), reasons=reasons)
+    refused = [words.removeprefix("cat: ")[:120] for name, (words, _) in sections.items() if "gpu" in name]
+    return Vitals(**fields, reasons={**reasons, "gpu_file": "; ".join(refused) or "it printed nothing"})
+
+
+def _thermal(text: str) -> dict[str, Any]:
+    status = re.search(r"^\s*Thermal Status: (\d+)", text, re.MULTILINE)
+    # The block of cached temperatures comes first and may be old.
+    current = text.partition("Current temperatures from HAL:")[2].partition("\nCurrent cooling devices")[0]
+    seen = _TEMPERATURE.findall(current)
+    skin = [float(value) for value, kind, _, _ in seen if kind == _SKIN]
+    return {
+        "thermal_status": int(status[1]) if status else None,
+        "temperatures_c": {name: float(value) for value, _, name, _ in seen} or None,
+        "skin_c": max(skin, default=None),
+    }
+
+
+def _battery(text: str) -> dict[str, Any]:
+    found = re.search(r"^\s*temperature: (-?\d+)", text, re.MULTILINE)
+    return {"battery_c": int(found[1]) / 10 if found else None}
+
+
+def _clocks(text: str) -> dict[str, Any]:
+    rows = [line.split() for line in text.splitlines()]
+    return {
+        "clocks_khz": {
+            cores.rstrip(","): (int(now), int(most))
+            for cores, now, most in (row for row in rows if len(row) == 3)
+            if now.isdigit() and most.isdigit()
+        }
+        or None
+    }
+
+
+_READERS: Mapping[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
+    "thermal": ("dumpsys thermalservice", _thermal),
+    "battery": ("dumpsys battery", _battery),
+    "clocks": ("cpufreq", _clocks),
+}
+_FIELDS = {
+    "thermal": ("thermal_status", "temperatures_c", "skin_c"),
+    "battery": ("battery_c",),
+    "clocks": ("clocks_khz",),
+}
+
+
+# --- a measurement ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A phone before and after it was measured."""
+
+    before: Vitals
+    after: Vitals
+    waited_seconds: float  # for it to cool
+
+    @property
+    def contaminated(self) -> str:
+        """Why the measurement does not count; empty where it does."""
+        for vitals, when in ((self.before, "before"), (self.after, "after")):
+            if vitals.heat:
+                waited = (
+                    f", and {self.waited_seconds:.0f} s of waiting did not cool it"
+                    if self.waited_seconds
+                    else ""
+                )
+                return f"the phone was hot {when} the measurement: {vitals.heat}{waited}"
+        return ""
+
+    def record(self) -> tuple[dict[str, Any] | None, str]:
+        """The section `thermal` of a record, and why there is none."""
+        if self.before.silent and self.after.silent:
+            reasons = (reason for name, reason in self.before.reasons.items() if name != "gpu_file")
+            return None, "; ".join(dict.fromkeys(reasons))
+        sides = {"before": asdict(self.before), "after": asdict(self.after)}
+        return {**sides, "waited_seconds": self.waited_seconds, "contaminated": self.contaminated}, ""
+
+
+def watched(
+    device: Device, measure: Callable[[Vitals], Result], *, cool_seconds: float
+) -> tuple[Result, Watch]:
+    """Measure when the phone is cool, or when it was waited for long enough."""
+    start = time.monotonic()
+    before = look(device)
+    while before.heat and time.monotonic() - start < cool_seconds:
+        time.sleep(min(POLL_SECONDS, max(0.0, start + cool_seconds - time.monotonic())))
+        before = look(device)
+    waited = time.monotonic() - start
+    measured = measure(before)
+    # What the look itself takes is no waiting.
+    waited_seconds = round(waited, 1) if waited > POLL_SECONDS or before.heat else 0.0
+    return measured, Watch(before=before, after=look(device), waited_seconds=waited_seconds)
+
+
+# --- the GPU ------------------------------------------------------------------------
+
+
+def busy_percent(text: str) -> float | None:
+    """One reading, "NN %", "NN" or "BUSY TOTAL"; None for anything else."""
+    numbers = re.fullmatch(r"\s*(\d+)(?:\s*%|\s+(\d+)|)\s*", text)
+    if numbers is None:
+        return None
+    if numbers[2] is None:
+        return float(numbers[1]) if int(numbers[1]) <= 100 else None
+    total = int(numbers[2])
+    return 100 * int(numbers[1]) / total if total else 0.0
+
+
+def gpu_record(source: str, text: str) -> dict[str, Any] | None:
+    """The section `gpu` of a record, from readings a line; None where there is none."""
+    seen = [percent for line in text.splitlines() if (percent := busy_percent(line)) is not None]
+    if not seen:
+        return None
+    return {
+        "mean_percent": statistics.fmean(seen),
+        "max_percent": max(seen),
+        "n": len(seen),
+        "source": source,
+    }

@@ -1,0 +1,65 @@
+"""Stand-in phones for all tests here: started once a process, skipped where the machine lacks something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from suite.devices import standin, tools
+from suite.devices.adb import Device
+from suite.devices.bundle import bundle
+from suite.devices.rootfs import native_abi
+from suite.devices.standin import StandIn
+
+
+@contextmanager
+def skipped_where_lacking() -> Iterator[None]:
+    """Skip, with what to install, on a machine that cannot; continuous integration can, or fails."""
+    try:
+        yield
+    except tools.Lacking as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def phone() -> Iterator[StandIn]:
+    """A stand-in of this machine's own kind, which the fixture `device` holds."""
+    with skipped_where_lacking():
+        bundle(native_abi())
+        standin.check(native_abi())
+    with standin.standins() as (made,):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def spare(phone: StandIn) -> Iterator[StandIn]:
+    """One that no test holds on to."""
+    with standin.standins() as (made,):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def device(phone: StandIn) -> Iterator[Device]:
+    with Device(phone.serial, phone.adb) as held:
+        yield held
+
+
+@pytest.fixture(scope="session")
+def arm64(phone: StandIn) -> Iterator[StandIn]:
+    """An emulated one, or this machine's own kind where that is arm64."""
+    with skipped_where_lacking():
+        bundle("arm64-v8a")
+    with standin.standins(abi="arm64-v8a") as (made,):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """Images as digits_cnn takes them."""
+    return np.random.default_rng(1).uniform(0, 1, (16, 32, 32, 3)).astype(np.float32)

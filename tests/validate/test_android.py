@@ -1,0 +1,18 @@
+"""Each artifact answers on a phone as it does on this machine; the other tests hold both to the original."""
+
+import pytest
+
+from suite.gates import check_host
+from suite.plugin import enforce
+from suite.record import Stage
+
+
+@pytest.mark.android
+@pytest.mark.host_parity
+def test_host_parity(case, artifact, lab, limits, recorder):
+    path, facts = artifact
+    parity = lab.host_parity(case, path, facts.sha256)
+    recorder.add(artifact=facts, host_parity=parity)
+    steps = f", {parity.max_steps:.2g} steps" if parity.max_steps is not None else ""
+    recorder.said = f"{parity.real.sqnr_db:.1f} dB{steps}"
+    enforce(check_host(parity, limits[0]), Stage.COMPARE)
