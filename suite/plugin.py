@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from suite import environment, gates, phones, run
+from suite import environment, gates, invocation, phones, run
 from suite.benchmark import thread_counts
 from suite.cache import default_cache
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
@@ -91,6 +91,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     phones.add_options(add)
     add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
+    options = [name for option in group.options for name in option.names() if option.attrs().get("metavar")]
+    invocation.restart_unless_clear(options)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -47,7 +47,7 @@ REACHING = ("suite.commands.phone", "suite.commands.compare")
 # lowest row that what it imports allows.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.record", "suite.spec", "suite.stats", "suite.ratio", "suite.generated", "suite.scheduling"),
-    ("suite.errors",),
+    ("suite.errors", "suite.invocation"),
     (
         "suite.metrics",
         "suite.thresholds",
