@@ -139,7 +139,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
     Raises ValueError when `n` is not positive or `successes` is outside 0..n.
     """
-    from scipy.stats import binomtest  # type: ignore[import-untyped]  # slow to import
+    from scipy.stats import binomtest
 
     interval = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)

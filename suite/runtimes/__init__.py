@@ -39,6 +39,9 @@ ENGINES: Mapping[str, Engine] = {
         "suite.runtimes.tflite_runtime:open_session", "tflite-runtime", "tflite-runtime"
     ),
     "tf-lite": Engine("suite.runtimes.tf_lite:open_session", "tf.lite", "tensorflow"),
+    "coreml-evaluator": Engine(
+        "suite.runtimes.coreml_evaluator:open_session", "Core ML evaluator", "coremltools"
+    ),
 }
 
 LOAD_SECONDS = 180.0  # TensorFlow's own import is among it

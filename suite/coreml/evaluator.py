@@ -1,0 +1,183 @@
+"""A saved Core ML model, executed in NumPy with the precisions that it declares.
+
+    from suite.coreml.evaluator import Evaluator
+
+    model = Evaluator.open("model.mlpackage")
+    model.run({"image": photo})           # uint8 (height, width, 3) RGB for an image input
+    model.run_tensors({"image": planes})  # float (1, channels, height, width): what the first operation sees
+
+It proves the file: graph, weights, preprocessing, precision. It says nothing
+of Apple's kernels, nor of any speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.coreml.halves import to_half
+from suite.coreml.images import Picture, picture, planes
+from suite.coreml.network import Network
+from suite.coreml.ops.elementwise import HELD
+from suite.coreml.plan import execute
+from suite.coreml.program import Program, shape_fits
+from suite.coreml.saved import Declared, Saved, open_saved
+from suite.errors import CaseError, Unsupported, UsageError
+from suite.record import Stage
+from suite.runtimes.base import TensorInfo
+from suite.spec import Array
+
+NEWEST = 10  # specification version; iOS 26
+_NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
+
+
+class Evaluator:
+    """An opened model.
+
+    `inputs`: as an app hands them over. An image input is (height, width,
+    channels) uint8 with -1 for a free size; a tensor is as declared. `outputs`:
+    tensors as declared; of a classifier, the scores in the order of `labels`,
+    and the label itself is not among them. `pictures`: the image inputs.
+    """
+
+    def __init__(self, saved: Saved) -> None:
+        self._saved = saved
+        description = saved.spec.description
+        _check_version(saved)
+        kind = saved.spec.WhichOneof("Type")
+        if kind == "mlProgram":
+            self._plan: Program | Network = Program(saved)
+        elif kind in _NETWORKS:
+            self._plan = Network(saved)
+        else:
+            raise Unsupported(
+                f"{saved.path.name} is a {kind}: the evaluator runs ML programs and neural networks",
+                stage=Stage.LOAD,
+            )
+        self.pictures: dict[str, Picture] = {
+            one.name: picture(one) for one in description.input if one.type.HasField("imageType")
+        }
+        self.labels: tuple[Any, ...] = self._plan.labels
+        self.label_name: str = description.predictedFeatureName
+        self._check_names([one.name for one in description.input], self._plan.inputs, "takes")
+        self._names = [one.name for one in description.output]
+        self._check_names(self._names, self._plan.outputs, "answers")
+        self.inputs = tuple(self._input(one) for one in description.input)
+        self.outputs = tuple(
+            self._output(one) for one in description.output if one.name != self.label_name or not self.labels
+        )
+
+    @classmethod
+    def open(cls, path: str | Path) -> Evaluator:
+        """Read a .mlpackage folder or a .mlmodel file, and check all of it before anything is executed.
+
+        Raises CaseError for a file that is damaged or not what it says,
+        Unsupported for operations that are not known.
+        """
+        return cls(open_saved(Path(path)))
+
+    def run(self, feed: Mapping[str, Any]) -> dict[str, Array]:
+        """One inference, as an app would do it; outputs by name, the label of a classifier among them.
+
+        An image input takes a PIL image or an array (height, width, 3) in RGB
+        of pixels 0..255, whole or not; a tensor input an array of the declared shape.
+        """
+        return self._run(self._fed(feed, self._picture))
+
+    def run_tensors(self, feed: Mapping[str, Any]) -> dict[str, Array]:
+        """One inference on tensors: an image input takes the planes that the first operation sees.
+
+        They are (1, channels, height, width), pixel values in the declared
+        order of colours. The scale and bias of an ML program are operations of
+        it, those of a neural network its preprocessing: both are applied.
+        """
+        return self._run(self._fed(feed, lambda name, value: np.asarray(value)))
+
+    def intermediates(self, feed: Mapping[str, Any], names: Iterable[str] | None = None) -> dict[str, Array]:
+        """The value of every operation by its name, in the order of execution; or of some of them.
+
+        Takes what `run` takes. Within a loop the last value stays.
+        """
+        wanted = None if names is None else set(names)
+        found: dict[str, Array] = {}
+
+        def see(name: str, value: Any) -> None:
+            if (wanted is None or name in wanted) and isinstance(value, np.ndarray):
+                found[name] = value
+
+        values = {**self._plan.constants, **self._fed(feed, self._picture)}
+        with np.errstate(all="ignore"):
+            execute(self._plan.block, values, keep_all=True, seen=see)
+        if wanted is not None and (missing := wanted - found.keys()):
+            raise UsageError(f"the model has no value {sorted(missing)[0]!r}: leave names out to see all")
+        return found
+
+    def _run(self, fed: dict[str, Array]) -> dict[str, Array]:
+        values = {**self._plan.constants, **fed}
+        with np.errstate(all="ignore"):  # infinities are answers like others here
+            answers = execute(self._plan.block, values)
+        found = dict(zip(self._plan.block.outputs, answers, strict=True))
+        return {name: self._answer(name, found[name]) for name in self._names}
+
+    def _fed(self, feed: Mapping[str, Any], image: Callable[[str, Any], Array]) -> dict[str, Array]:
+        """The feed as the program's first values."""
+        wanted = self._plan.inputs
+        if feed.keys() != wanted.keys():
+            raise UsageError(f"found inputs {', '.join(feed) or 'none'}, expected {', '.join(wanted)}")
+        found: dict[str, Array] = {}
+        for name, declared in wanted.items():
+            value = image(name, feed[name]) if name in self.pictures else np.asarray(feed[name])
+            if value.dtype.kind not in "biuf":
+                raise UsageError(f"the input {name} takes numbers, found {value.dtype}")
+            shape_fits(value.shape, declared, name)
+            held = np.array(value, HELD[declared.dtype], copy=True, order="K")
+            found[name] = to_half(held) if declared.dtype == "float16" else held
+        return found
+
+    def _picture(self, name: str, value: Any) -> Array:
+        return planes(value, self.pictures[name], name)
+
+    def _answer(self, name: str, value: Any) -> Array:
+        declared = self._plan.outputs.get(name)
+        array = np.asarray(value)
+        if declared is not None and declared.dtype == "float16":
+            with np.errstate(over="ignore"):
+                return array.astype(np.float16)
+        return np.ascontiguousarray(array) if array.ndim else array
+
+    def _input(self, feature: Any) -> TensorInfo:
+        name = feature.name
+        if name in self.pictures:
+            kind = self.pictures[name]
+            return TensorInfo(name=name, shape=kind.shape, dtype=kind.dtype)
+        declared = self._plan.inputs[name]
+        return TensorInfo(name=name, shape=declared.shape, dtype=declared.dtype)
+
+    def _output(self, feature: Any) -> TensorInfo:
+        declared = self._plan.outputs.get(feature.name)
+        if feature.type.WhichOneof("Type") == "dictionaryType" or declared is None:
+            return TensorInfo(name=feature.name, shape=(len(self.labels) or -1,), dtype="float32")
+        return TensorInfo(name=feature.name, shape=declared.shape, dtype=declared.dtype)
+
+    def _check_names(self, described: list[str], defined: Mapping[str, Declared | None], verb: str) -> None:
+        missing = [name for name in described if name not in defined]
+        if missing or len(set(described)) != len(described) or not described:
+            raise CaseError(
+                f"{self._saved.path.name} is damaged: its description says that it {verb} "
+                f"{', '.join(described) or 'nothing'}, its operations say {', '.join(defined) or 'nothing'}. "
+                "Convert it again",
+                stage=Stage.LOAD,
+            )
+
+
+def _check_version(saved: Saved) -> None:
+    version = saved.spec.specificationVersion
+    if not 0 < version <= NEWEST:
+        raise Unsupported(
+            f"{saved.path.name} has specification version {version}, the newest that is known is {NEWEST}. "
+            "Convert it for an older deployment target, or run it on a Mac",
+            stage=Stage.LOAD,
+        )

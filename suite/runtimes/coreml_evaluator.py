@@ -1,0 +1,109 @@
+"""A Core ML artifact executed by this suite's own evaluator, where there is no Core ML."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from suite.coreml.evaluator import Evaluator
+from suite.errors import CaseError, Unsupported
+from suite.record import Stage
+from suite.runtimes import loop
+from suite.runtimes.base import Feed, MemoryUse, TensorInfo, Timing, TimingPolicy, load_feed, match
+from suite.spec import Array
+
+
+class EvaluatorSession:
+    """A session, as the protocol has it, but for latency: the evaluator's would say nothing of a phone.
+
+    An image input takes pictures, not the model's own tensor, for the
+    artifact's preprocessing is part of what is proven: `run` one (height,
+    width, channels), `run_many` (n, height, width, channels), RGB pixels
+    0..255, whole or not. The label of a classifier is not among the outputs;
+    its scores are, in the order of the labels.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._baseline, self._baseline_unique = loop.resident_bytes(), loop.unique_bytes()
+        _limit(threads)
+        self._evaluator: Evaluator | None = Evaluator.open(path)
+        self.inputs: tuple[TensorInfo, ...] = self._evaluator.inputs
+        self.outputs: tuple[TensorInfo, ...] = self._evaluator.outputs
+        self._loaded = loop.resident_bytes()
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """One inference on arrays of the declared shapes."""
+        return self._run(match(load_feed(feed), self.inputs))
+
+    def run_many(self, feed: Feed) -> dict[str, Array]:
+        """(n, ...) samples to (n, ...) reals, one inference a sample."""
+        arrays = match(load_feed(feed), self.inputs)
+        count = len(next(iter(arrays.values())))
+        answers = [self._one({name: array[i] for name, array in arrays.items()}) for i in range(count)]
+        return {info.name: np.stack([answer[info.name] for answer in answers]) for info in self.outputs}
+
+    def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
+        """Never: raises Unsupported."""
+        raise Unsupported(
+            "the evaluator computes in NumPy what Core ML computes on the device: its latency says nothing. "
+            "Measure on a Mac or an iPhone",
+            stage=Stage.RUN,
+        )
+
+    def memory(self, feed: Feed, runs: int) -> MemoryUse:
+        """Memory of this process after some inferences; the evaluator's, not that of a phone."""
+        arrays = match(load_feed(feed), self.inputs)
+        for _ in range(runs):
+            self._one({name: array[0] for name, array in arrays.items()})
+        return MemoryUse(
+            baseline_bytes=self._baseline,
+            loaded_bytes=self._loaded,
+            peak_bytes=loop.peak_bytes(),
+            baseline_unique_bytes=self._baseline_unique,
+            unique_bytes=loop.unique_bytes(),
+        )
+
+    def close(self) -> None:
+        """Free the artifact."""
+        self._evaluator = None
+
+    def _one(self, sample: dict[str, Array]) -> dict[str, Array]:
+        """One sample without its batch axis; answers without theirs, float16 as float32."""
+        assert self._evaluator is not None
+        pictures = self._evaluator.pictures
+        fed = {
+            name: value if name in pictures or len(self._shape(name)) == value.ndim else value[None]
+            for name, value in sample.items()
+        }
+        return {
+            name: _real(value[0] if value.ndim and value.shape[0] == 1 else value)
+            for name, value in self._run(fed).items()
+        }
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return next(info.shape for info in self.inputs if info.name == name)
+
+    def _run(self, feed: dict[str, Array]) -> dict[str, Array]:
+        if self._evaluator is None:
+            raise CaseError("the session is closed: open the artifact again", stage=Stage.RUN)
+        answers = self._evaluator.run(feed)
+        return {info.name: answers[info.name] for info in self.outputs}
+
+
+def _real(value: Array) -> Array:
+    return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def _limit(threads: int) -> None:
+    """Of NumPy's and SciPy's matrix products, where the library that can is there."""
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads)
+
+
+def open_session(path: Path, threads: int) -> EvaluatorSession:
+    """Open a .mlpackage or .mlmodel; CaseError for a damaged one, Unsupported for unknown operations."""
+    return EvaluatorSession(Path(path), threads)
