@@ -26,9 +26,10 @@ from suite.record import (
     Parity,
     Record,
     Stage,
+    StaticCheck,
     Status,
 )
-from suite.spec import Budget, Tolerance
+from suite.spec import COREML, Budget, Tolerance
 from suite.store import merge_cases
 from suite.thresholds import Thresholds
 
@@ -44,6 +45,7 @@ class Gate(StrEnum):
     PARITY = "parity"
     ACCURACY = "accuracy"
     SIZE = "size"
+    STATIC = "static checks"
     LATENCY = "latency"
     MEMORY = "memory"
     BASELINE = "baseline"
@@ -224,6 +226,7 @@ def _check_numbers(record: Record, tolerance: Tolerance, budget: Budget) -> list
 
 _SECTIONS: tuple[tuple[Check, str, Callable[[Record, Tolerance, Budget], list[Finding]]], ...] = (
     (Check.CONVERSION, "artifact", lambda record, _, budget: check_size(record.artifact, budget)),
+    (Check.CONVERSION, "static", lambda record, _, __: _static_or_nothing(record)),
     (Check.PARITY, "parity", lambda record, tolerance, _: check_parity(record.parity, tolerance)),
     (Check.ACCURACY, "accuracy", lambda record, _, budget: check_accuracy(record.accuracy, budget)),
     (
@@ -366,6 +369,24 @@ def check_size(artifact: Artifact | None, budget: Budget) -> list[Finding]:
         found = _bound(Gate.SIZE, "size in bytes", size, limit, lambda: granted + advice)
     smaller = "Choose a narrower variant or a smaller model."
     return found + _bound(Gate.SIZE, "size in bytes", size, budget.max_bytes, lambda: smaller)
+
+
+def _static_or_nothing(record: Record) -> list[Finding]:
+    """Formats other than Core ML have none; a conversion that passed without them proves nothing."""
+    if Check.CONVERSION not in record.checks and not record.static:
+        return []
+    return check_static(record.static, record.variant)
+
+
+def check_static(static: Mapping[str, StaticCheck], variant: str) -> list[Finding]:
+    """Findings on what was read from a saved artifact."""
+    if not static and variant in COREML:
+        return [_unproven(Gate.STATIC, "no static check was recorded")]
+    return [
+        Finding(gate=Gate.STATIC, message=f"{name}: {one.message}")
+        for name, one in static.items()
+        if one.status not in OK
+    ]
 
 
 def check_latency(latency: Latency | None, budget: Budget) -> list[Finding]:

@@ -13,6 +13,7 @@ from suite import accuracy, benchmark, parity, runtimes
 from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import inspection
+from suite.converters.interface import interface
 from suite.devices import facts, fleet
 from suite.devices.fleet import Fleet, Tensors
 from suite.devices.session import DeviceSession
@@ -20,7 +21,7 @@ from suite.errors import CaseError
 from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import Case
 from suite.original import Original
-from suite.record import Accuracy, Artifact, Memory, Parity, Stage
+from suite.record import Accuracy, Artifact, Memory, Parity, Stage, StaticCheck
 from suite.runtimes.base import TimingPolicy
 from suite.spec import Array, Budget, Dataset, ModelSpec, Target, Tolerance
 from suite.thresholds import Thresholds
@@ -28,6 +29,7 @@ from suite.thresholds import Thresholds
 Answers = dict[str, Array]
 OpenedSession = runtimes.RemoteSession | DeviceSession
 FEWEST_SAMPLES = 64  # real ones that parity rests on at least
+STATIC_SECONDS = 120.0
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
 
@@ -104,6 +106,23 @@ class Lab:
             self.cache,
             deployment_target=self._deployment_target,
         )
+
+    def static(self, case: Case, path: Path) -> dict[str, StaticCheck]:
+        """What a Core ML file says of itself, held to the model; nothing for other formats."""
+        if case.variant.format != "coreml":
+            return {}
+        original = self.subject(case.spec).original
+        wanted = interface(original.spec, original.card, self._deployment_target)
+        found: dict[str, StaticCheck] = self.pool.worker("Core ML").call(
+            "suite.coreml.checks:check",
+            path,
+            case.variant.name,
+            wanted,
+            case.artifact is None,
+            stage=Stage.CONVERT,
+            timeout=STATIC_SECONDS,
+        )
+        return found
 
     def limits(self, case: Case) -> tuple[Tolerance, Budget]:
         """The bounds in force for a case."""

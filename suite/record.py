@@ -92,6 +92,14 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticCheck:
+    """One thing that was read from a saved artifact without running it."""
+
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorStats:
     """`actual` against `reference` over one set of samples."""
 
@@ -195,6 +203,8 @@ class Record:
     checks: Mapping[Check, CheckResult] = field(default_factory=dict)
     planned: tuple[Check, ...] = ()
     artifact: Artifact | None = None
+    engine: str = ""  # what ran the artifact, where that is not the target's own: "evaluator"
+    static: Mapping[str, StaticCheck] = field(default_factory=dict)  # by name, of a Core ML artifact
     parity: Parity | None = None
     host_parity: Parity | None = None  # a device's answers held to this machine's, of the same artifact
     accuracy: Accuracy | None = None
@@ -310,6 +320,8 @@ def _merge_two(old: Record, new: Record) -> Record:
         planned=tuple(dict.fromkeys((*old.planned, *new.planned))),
         scaling=tuple(scaling[threads] for threads in sorted(scaling)),
         reasons={name: reason for name, reason in reasons.items() if name not in measured},
+        engine=new.engine or old.engine,
+        static={**old.static, **new.static},
         override=new.override or old.override,
         notes=tuple(dict.fromkeys((*old.notes, *new.notes))),
         environment=new.environment or old.environment,

@@ -32,6 +32,8 @@ _WHY: Mapping[Gate, str] = {
     Gate.ACCURACY: "The artifact is right less often than the original on the very same samples.",
     Gate.SIZE: "The file is larger than its precision explains: a longer download, and often weights that "
     "were not narrowed at all.",
+    Gate.STATIC: "The file says of itself what the model is not: iOS would refuse it, or an app would "
+    "feed or read it wrongly.",
     Gate.LATENCY: "An inference takes longer than a user of the app is to wait.",
     Gate.MEMORY: "The process needs more memory than a phone leaves to an app, which would be killed.",
     Gate.BASELINE: "The release is worse than the one that was agreed on, or cannot be compared with it.",

@@ -10,24 +10,17 @@ import re
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from suite.converters.interface import LABEL, PROBABILITIES, Interface, scaling
+from suite.converters.interface import LABEL, OLDEST, PROBABILITIES, Interface, scaling
 from suite.errors import CaseError, Unsupported
 from suite.record import Stage
 from suite.spec import ImageInput
 
-# Without --deployment-target. Compressed weights need constexpr operators, which came with iOS16.
-OLDEST: Mapping[str, str] = {
-    "mlprogram_float32": "iOS15",
-    "mlprogram_float16": "iOS15",
-    "mlprogram_int8_weights": "iOS16",
-    "mlprogram_palettized_6bit": "iOS16",
-}
 _PALETTE_BITS = 6
 _THRESHOLD = 512  # elements from which a weight is compressed, as in coremltools' guide
 _COREMLTOOLS = "com.github.apple.coremltools"  # of the keys it writes into the metadata

@@ -18,6 +18,15 @@ from suite.spec import ImageInput, ModelSpec
 PROBABILITIES = "classLabel_probs"  # Core ML's own name for a classifier's scores by label
 LABEL = "classLabel"
 
+# Without --deployment-target. Compressed weights need constexpr operators, which came with iOS16;
+# neural networks start from the oldest and take what their layers need.
+OLDEST: Mapping[str, str] = {
+    "mlprogram_float32": "iOS15",
+    "mlprogram_float16": "iOS15",
+    "mlprogram_int8_weights": "iOS16",
+    "mlprogram_palettized_6bit": "iOS16",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:

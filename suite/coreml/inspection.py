@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.coreml.saved import Saved, declared_type, open_saved
-from suite.spec import DEPLOYMENT_TARGETS, Array
+from suite.spec import DEPLOYMENT_TARGETS
 
 # Operators that hold or unpack constants; they compute nothing at run time.
 CONSTANTS = ("const", "constexpr_")
@@ -42,6 +42,7 @@ class Weight:
 
     name: str
     elements: int
+    rank: int  # 1 for biases and the like
     dtype: str  # that the program computes with
     packing: str  # the constexpr operator that unpacks it; empty: stored as it is
     stored_bytes: int
@@ -89,7 +90,12 @@ def _program_weights(saved: Saved) -> Iterator[Weight]:
             if value.type.WhichOneof("type") == "tensorType" and declared_type(value.type).dtype != "string":
                 stored += saved.array(value).nbytes
         yield Weight(
-            name=name, elements=declared.elements, dtype=declared.dtype, packing=packing, stored_bytes=stored
+            name=name,
+            elements=declared.elements,
+            rank=len(declared.shape),
+            dtype=declared.dtype,
+            packing=packing,
+            stored_bytes=stored,
         )
 
 
@@ -113,6 +119,7 @@ def _network_weights(saved: Saved) -> Iterator[Weight]:
                 yield Weight(
                     name=f"{layer.name}/{field.name}",
                     elements=elements,
+                    rank=2 if field.name in ("weights", "data") else 1,
                     dtype=dtype,
                     packing=packing,
                     stored_bytes=stored,
@@ -166,11 +173,3 @@ def _variant(saved: Saved) -> str:
     if most.startswith("constexpr"):
         return "mlprogram_int8_weights"
     return "mlprogram_float16" if most == "float16" else "mlprogram_float32"
-
-
-def constant(saved: Saved, name: str) -> Array | None:
-    """The constant that an operation's input names; None where it is computed or packed."""
-    for operation in saved.operations():
-        if operation.type == "const" and operation.outputs and operation.outputs[0].name == name:
-            return saved.array(operation.attributes["val"])
-    return None

@@ -18,11 +18,12 @@ from suite.gates import (
     check_memory,
     check_parity,
     check_size,
+    check_static,
     judge,
     judge_case,
     number,
 )
-from suite.record import Check, Latency, Parity, Record, Stage, Status
+from suite.record import Check, Latency, Parity, Record, Stage, StaticCheck, Status
 from suite.spec import Budget, Tolerance
 from suite.thresholds import Thresholds
 from tests.meta import records
@@ -429,3 +430,17 @@ def test_a_verdict_is_inconclusive_only_where_nothing_is_shown_to_be_wrong() -> 
     assert not judge([unsound, bad], Thresholds()).inconclusive
     assert not judge([records.passed()], Thresholds()).inconclusive
     assert any("latency is unstable" in text for text in verdict.warnings)
+
+
+# --- static checks ----------------------------------------------------------------
+
+
+def test_a_failed_static_check_holds_a_release_and_none_at_all_proves_nothing() -> None:
+    good = StaticCheck(status=Status.PASSED, message="RGB")
+    bad = StaticCheck(status=Status.FAILED, message="taken as BGR")
+    assert check_static({"image": good}, "mlprogram_float32") == []
+    (finding,) = check_static({"image": bad, "labels": good}, "mlprogram_float32")
+    assert (finding.gate, finding.message) == (Gate.STATIC, "image: taken as BGR")
+    (finding,) = check_static({}, "neuralnetwork")
+    assert "no static check was recorded: this proves nothing" in finding.message.lower()
+    assert check_static({}, "float32") == []

@@ -75,7 +75,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.coreml.saved",
     ),
     ("suite.converters.interface", "suite.coreml.inspection"),
-    ("suite.converters.coreml",),
+    ("suite.converters.coreml", "suite.coreml.checks"),
     ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report", "suite.coreml"),
     (
         "suite.feeds",

@@ -1,15 +1,16 @@
-"""Each model converts, and the artifact is no larger than it may be."""
+"""Each model converts; the artifact is no larger than it may be, and is what it says of itself."""
 
 import pytest
 
-from suite.gates import check_size
+from suite.gates import check_size, check_static
 from suite.plugin import enforce
 from suite.record import Stage
 
 
 @pytest.mark.conversion
-def test_conversion(case, artifact, limits, recorder):
-    _, facts = artifact
-    recorder.add(artifact=facts)
+def test_conversion(case, artifact, lab, limits, recorder):
+    path, facts = artifact
+    static = lab.static(case, path)
+    recorder.add(artifact=facts, static=static)
     recorder.said = f"{facts.size_bytes / 1e6:.2f} MB"
-    enforce(check_size(facts, limits[1]), Stage.CONVERT)
+    enforce([*check_size(facts, limits[1]), *check_static(static, case.variant.name)], Stage.CONVERT)

@@ -1,0 +1,53 @@
+"""Static checks: what can be read from a saved Core ML model before anything runs.
+
+Each is a function of a `Subject` that answers what was found, or raises Wrong.
+A damaged file fails the check that meets the damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from suite.converters.interface import Interface
+from suite.coreml.checks import features, photo, precision, storage
+from suite.coreml.checks.subject import Subject, Wrong
+from suite.errors import CaseError
+from suite.record import StaticCheck, Status
+
+Check = Callable[[Subject], str]
+
+CHECKS: Mapping[str, Check] = {
+    "weights file": storage.weights_file,
+    "specification version": storage.specification_version,
+    "inputs": features.inputs,
+    "outputs": features.outputs,
+    "batch": features.batch,
+    "image": photo.image,
+    "labels": features.labels,
+    "compression": precision.compression,
+    "size": storage.size,
+    "precision": precision.precision,
+    "float16 range": precision.float16_range,
+}
+
+
+def check(path: Path, variant: str, interface: Interface, converted: bool = True) -> dict[str, StaticCheck]:
+    """Every check by name; where the package cannot be opened, only that one."""
+    subject = Subject(path, variant, interface, converted)
+    found = {"package": _outcome(storage.package, subject)}
+    if found["package"].status is Status.PASSED:
+        found |= {name: _outcome(one, subject) for name, one in CHECKS.items()}
+    return found
+
+
+def _outcome(one: Check, subject: Subject) -> StaticCheck:
+    try:
+        return StaticCheck(status=Status.PASSED, message=one(subject))
+    except (Wrong, CaseError) as error:
+        return StaticCheck(status=Status.FAILED, message=str(error))
+    except Exception as error:  # a hostile file leads a reader anywhere
+        return StaticCheck(
+            status=Status.FAILED,
+            message=f"the file is put together as no converter does it ({type(error).__name__}: {error})",
+        )
