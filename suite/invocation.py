@@ -3,7 +3,9 @@
 pytest looks for its configuration before it knows the options of any plugin.
 Of `--report-dir /tmp/run` it takes `/tmp/run`, if it exists, for a folder of
 tests, settles on /tmp as its root, and never sees this project. Joined by an
-equals sign, option and value are one argument to it.
+equals sign, option and value are one argument to it. A path that does not
+exist yet is joined too: xdist hands the same arguments to its workers, and by
+then it may.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ _PROGRAMS = ("pytest", "py.test", "__main__.py")
 
 
 def joined(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
-    """`--option VALUE` as `--option=VALUE`, for those of `options` whose value is a path that exists."""
+    """`--option VALUE` as `--option=VALUE`, for each of `options`."""
     known = set(options)
     found: list[str] = []
     for argument in arguments:
-        if found and found[-1] in known and Path(argument).exists():
+        if found and found[-1] in known and not argument.startswith("-"):
             found[-1] += f"={argument}"
         else:
             found.append(argument)

@@ -91,8 +91,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     phones.add_options(add)
     add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
-    options = [name for option in group.options for name in option.names() if option.attrs().get("metavar")]
-    invocation.restart_unless_clear(options)
+    invocation.restart_unless_clear(
+        name
+        for option in group.options
+        for name in option.names()
+        if re.search("PATH|DIR|FILE", option.attrs().get("metavar") or "")
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -27,7 +27,8 @@ def main(profile: str) -> bool:
         blocked = root / "blocked" / "tensorflow"
         blocked.mkdir(parents=True)
         (blocked / "__init__.py").write_text(_NO_TENSORFLOW)
-        warm_seconds = _run(profile, root / "warm", {**environment, "PYTHONPATH": str(blocked.parent)})
+        paths = os.pathsep.join(filter(None, (str(blocked.parent), os.environ.get("PYTHONPATH"))))
+        warm_seconds = _run(profile, root / "warm", {**environment, "PYTHONPATH": paths})
         again = store.load(root / "warm").records
         parts = _measure_parts(profile, environment)
     loops, loops_again = _loop_seconds(records), _loop_seconds(again)

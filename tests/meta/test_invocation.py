@@ -14,26 +14,35 @@ from tests.meta.product import ROOT
 OPTIONS = ("--report-dir", "--model-file")
 
 
-def test_a_value_that_exists_is_joined_to_its_option(tmp_path: Path) -> None:
-    there, absent = str(tmp_path), str(tmp_path / "absent")
-    given = ["-q", "--report-dir", there, "tests", "--model-file", absent, "--other", there]
-    assert joined(given, OPTIONS) == ["-q", f"--report-dir={there}", "tests", *given[4:]]
-    assert joined(joined(given, OPTIONS), OPTIONS) == joined(given, OPTIONS)
+def test_a_value_is_joined_to_its_option() -> None:
+    given = ["-q", "--report-dir", "/tmp/run", "tests", "--model-file", "m.keras", "--other", "m.keras"]
+    clear = ["-q", "--report-dir=/tmp/run", "tests", "--model-file=m.keras", "--other", "m.keras"]
+    assert joined(given, OPTIONS) == clear
+    assert joined(clear, OPTIONS) == clear
 
 
-def test_what_is_clear_stays_as_it_is(tmp_path: Path) -> None:
-    for given in ([], [str(tmp_path)], [f"--report-dir={tmp_path}", str(tmp_path)], ["--report-dir"]):
+def test_what_is_clear_stays_as_it_is() -> None:
+    for given in ([], ["tests"], ["--report-dir=run", "tests"], ["--report-dir"], ["--report-dir", "-q"]):
         assert joined(given, OPTIONS) == given
 
 
 @pytest.mark.parametrize("separator", [" ", "="])
+@pytest.mark.parametrize("program", [("-m", "pytest"), (str(Path(sys.executable).with_name("pytest")),)])
 def test_a_report_folder_that_exists_elsewhere_does_not_lead_pytest_astray(
-    tmp_path: Path, separator: str
+    tmp_path: Path, program: tuple[str, ...], separator: str
 ) -> None:
     option = f"--report-dir{separator}{tmp_path}".split()
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--profile", "smoke", *option]
+    command = [sys.executable, *program, "--collect-only", "-q", "--profile", "smoke", *option]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert (
         "tests/validate/test_parity.py::test_parity[digits_cnn/float32/host/litert-xnnpack]" in result.stdout
     )
+
+
+def test_workers_that_start_when_the_folder_is_there_are_not_led_astray(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-q", "-m", "conversion", "--variants", "float32"]
+    option = ("--models", "digits_cnn", "--report-dir", str(tmp_path / "run"))
+    result = subprocess.run([*command, *option], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert " passed" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
