@@ -80,7 +80,7 @@ class Case:
                 failure
                 for failure in self.spec.expected_failures
                 if failure.variant == self.variant.name
-                and str(failure.check) == check
+                and fnmatchcase(check, str(failure.check))
                 and fnmatchcase(str(self.target), failure.target)
             ),
             None,

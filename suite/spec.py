@@ -260,7 +260,7 @@ class Budget:
 class ExpectedFailure:
     """A failure that is known and accepted; strict: if it passes, that is an error.
 
-    `target` is a pattern over target names.
+    `check` and `target` are patterns: "*" for an artifact that cannot be converted at all.
     """
 
     variant: str

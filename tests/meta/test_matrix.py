@@ -9,6 +9,7 @@ import pytest
 from suite.discovery import BUNDLED, BrokenFixture, discover
 from suite.errors import CaseError, UsageError
 from suite.matrix import PROFILES, Case, Request, cases, unknown
+from suite.record import Check
 from suite.runtimes import ENGINES
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from tests.meta.conftest import Subject
@@ -160,3 +161,11 @@ def test_an_expected_failure_is_that_of_its_variant_check_and_target() -> None:
     assert found("int8", "tf-lite", "parity") is None
     assert found("float32", "litert-xnnpack", "parity") is None
     assert found("int8", "litert-xnnpack", "accuracy") is None
+
+
+def test_a_failure_of_every_check_is_expected_of_each() -> None:
+    known = ExpectedFailure(variant="int16x8", check="*", reason="the converter has no such op")
+    case = Case(
+        ModelSpec(name="m", expected_failures=(known,)), VARIANTS["int16x8"], Target("host", "litert-xnnpack")
+    )
+    assert {case.expected_failure(check) for check in Check} == {known}
