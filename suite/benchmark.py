@@ -10,19 +10,20 @@ from typing import Any
 from suite import runtimes
 from suite.devices import vitals
 from suite.devices.session import DeviceSession
-from suite.environment import cores
-from suite.record import Cpu, Latency, Memory, Throughput
+from suite.environment import thread_counts as host_thread_counts
+from suite.record import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughput
 from suite.runtimes.base import Feed, MemoryUse, Timing, TimingPolicy
 from suite.runtimes.worker import Worker
 from suite.spec import Array, Target
 
 MEMORY_RUNS = 5
+SUSTAINED_WINDOW_SECONDS = 10.0
 PHONE_THREADS = (1, 2, 4)
 
 
 def thread_counts(target: Target) -> tuple[int, ...]:
     """How many threads to measure with; the last is what a report and a gate go by."""
-    return PHONE_THREADS if target.on_android else tuple(sorted({1, cores()}))
+    return PHONE_THREADS if target.on_android else tuple(host_thread_counts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,35 @@ def memory(use: MemoryUse) -> Memory:
         baseline_bytes=base,
         loaded_bytes=use.loaded_bytes - base,
         unique_bytes=None if unique is None or unique_base is None else unique - unique_base,
+        phases={
+            name: MemoryPhase(
+                resident_bytes=resident - base,
+                unique_bytes=None if held is None or unique_base is None else held - unique_base,
+            )
+            for name, (resident, held) in use.phases.items()
+        },
+    )
+
+
+def measure_sustained(
+    engine: str,
+    path: Path,
+    sample: Mapping[str, Array],
+    *,
+    threads: int,
+    minutes: float,
+    window_seconds: float = SUSTAINED_WINDOW_SECONDS,
+) -> Sustained:
+    """Throughput over minutes of back-to-back inferences, in a fresh process."""
+    with runtimes.open_session(engine, path, threads=threads) as session:
+        use = session.sustained(sample, minutes * 60, window_seconds)
+    return Sustained(
+        threads=threads,
+        window_seconds=window_seconds,
+        inferences=use.inferences,
+        window_ns=use.window_ns,
+        temperatures=use.temperatures,
+        frequencies_mhz=use.frequencies_mhz,
     )
 
 

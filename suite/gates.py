@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from suite import stats
+from suite import frames, stats
 from suite.errors import UsageError
 from suite.record import (
     OK,
@@ -24,6 +24,7 @@ from suite.record import (
     Latency,
     Memory,
     Parity,
+    RealTime,
     Record,
     Stage,
     StaticCheck,
@@ -236,6 +237,7 @@ _SECTIONS: tuple[tuple[Check, str, Callable[[Record, Tolerance, Budget], list[Fi
     ),
     (Check.BENCHMARK, "latency", lambda record, _, budget: check_latency(record.latency, budget)),
     (Check.BENCHMARK, "memory", lambda record, _, budget: _memory_or_reason(record, budget)),
+    (Check.REALTIME, "realtime", lambda record, _, budget: check_realtime(record.realtime, budget)),
 )
 
 
@@ -442,6 +444,25 @@ def check_memory(memory: Memory | None, budget: Budget) -> list[Finding]:
     advice = f"{memory.loaded_bytes} of them after loading. Choose a narrower variant or a smaller input."
     peak, limit = memory.peak_bytes, budget.max_peak_bytes
     return _bound(Gate.MEMORY, "peak memory in bytes", peak, limit, lambda: advice)
+
+
+def check_realtime(realtime: RealTime | None, budget: Budget) -> list[Finding]:
+    """Findings on how a model keeps up with a camera, in the better of the two schemes."""
+    if realtime is None or not realtime.schemes:
+        return [_unproven(Gate.REALTIME, "no camera-paced run was recorded")]
+    rates = [frames.summarise(stream).processed_fps for stream in realtime.schemes if stream.taken]
+    if not rates:
+        return [_unproven(Gate.REALTIME, "no frame of the camera was answered")]
+    advice = f"Of {realtime.fps:g} a second. Ship a quicker variant, or give the model more threads."
+    best, least = max(rates), budget.min_processed_fps
+    found = _bound(Gate.REALTIME, "processed fps", best, least, lambda: advice, is_maximum=False)
+    busy = any(
+        stream.others_cpu_ns is not None
+        and stream.cores
+        and stream.others_cpu_ns > stats.MAX_OTHERS * stream.wall_ns * stream.cores
+        for stream in realtime.schemes
+    )
+    return [replace(item, inconclusive=busy) for item in found]
 
 
 def _bound(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import accuracy, benchmark, parity, runtimes
+from suite import accuracy, benchmark, parity, realtime, runtimes
 from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import inspection
@@ -21,7 +21,7 @@ from suite.errors import CaseError
 from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import Case
 from suite.original import Original
-from suite.record import Accuracy, Artifact, Memory, Parity, Stage, StaticCheck
+from suite.record import Accuracy, Artifact, Memory, Parity, RealTime, Stage, StaticCheck, Sustained
 from suite.runtimes.base import TimingPolicy
 from suite.spec import Array, Budget, Dataset, ModelSpec, Target, Tolerance
 from suite.thresholds import Thresholds
@@ -202,6 +202,22 @@ class Lab:
             return {}, ()
         phone = self.phones.device(case.target)
         return facts.environment(phone), facts.notes(phone)
+
+    def sustained(self, case: Case, path: Path, threads: int, minutes: float) -> Sustained:
+        """Run the artifact back to back for minutes."""
+        sample = self.subject(case.spec).feeds.one()
+        return benchmark.measure_sustained(case.target.engine, path, sample, threads=threads, minutes=minutes)
+
+    def realtime(self, case: Case, path: Path, threads: int) -> RealTime:
+        """Run the artifact behind a camera that shows the model's real samples."""
+        feeds = self.subject(case.spec).feeds
+        image, dataset = feeds.image, feeds.dataset
+        if image is not None and dataset is not None and dataset.photos:
+            frames = realtime.camera_frames(list(dataset.evaluation().images[: realtime.FRAMES]))
+        else:  # no photos: the samples as the model takes them, which leaves less to preprocess
+            image, sample = None, next(iter(feeds.one().values()))
+            frames = [sample[0]]
+        return realtime.measure(case.target.engine, path, frames, image, threads=threads)
 
     def close(self) -> None:
         """End the workers, let go of the phones, and remove the scratch files."""

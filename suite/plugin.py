@@ -28,6 +28,7 @@ _MARKERS = {
     "benchmark": "measures latency, throughput, CPU and memory; runs alone, after the others",
     "host_parity": "holds a phone's outputs to this machine's, by the same artifact",
     "android": "runs on phones over adb",
+    "realtime": "runs behind a camera of 30 fps, in its callback and in a thread beside it; runs alone",
 }
 _STAGE_OF = {
     Check.CONVERSION: Stage.CONVERT,
@@ -35,7 +36,11 @@ _STAGE_OF = {
     Check.ACCURACY: Stage.COMPARE,
     Check.BENCHMARK: Stage.MEASURE,
     Check.HOST_PARITY: Stage.COMPARE,
+    Check.REALTIME: Stage.MEASURE,
 }
+_ALONE = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
+_ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
+_CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
 
 
 # --- options ------------------------------------------------------------------
@@ -90,6 +95,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="hold this run to an earlier one of the same machine: a file or folder of reports/baselines",
     )
     phones.add_options(add)
+    add(
+        "--sustained",
+        metavar="MINUTES",
+        type=float,
+        default=0.0,
+        help="also run each artifact back to back for so long: throughput over time, and temperatures",
+    )
     add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
     invocation.restart_unless_clear(
         name
@@ -139,7 +151,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     of_phones = metafunc.definition.get_closest_marker("android") is not None
-    cases = [case for case in metafunc.config.stash[_RUN].cases if case.target.on_android or not of_phones]
+    of_camera = metafunc.function.__name__ in _ON_CAMERA_TARGET
+    cases = [
+        case
+        for case in metafunc.config.stash[_RUN].cases
+        if (case.target.on_android or not of_phones) and (str(case.target) == _CAMERA or not of_camera)
+    ]
     if "threads" not in metafunc.fixturenames:
         made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases]
         metafunc.parametrize("case", made, scope="function")
@@ -156,6 +173,16 @@ def _marks(case: Case) -> list[pytest.MarkDecorator]:
     return [pytest.mark.android] if case.target.on_android else []
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what this run is too short for: cameras in the smoke profile, minutes unless asked for."""
+    if collection_path.parent.name == "validate" and (
+        (collection_path.name == "test_realtime.py" and config.option.profile == "smoke")
+        or (collection_path.name == "test_sustained.py" and not config.option.sustained)
+    ):
+        return True
+    return None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
@@ -168,7 +195,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = {
         # A phone's benchmark needs no quiet machine: it stays with the phone's other tests.
         item: (
-            check is Check.BENCHMARK and not case.target.on_android,
+            check in _ALONE and not case.target.on_android,
             order[case.id],
             checks.index(check),
         )

@@ -63,6 +63,7 @@ class Check(StrEnum):
     ACCURACY = "accuracy"
     HOST_PARITY = "host_parity"  # of a device
     BENCHMARK = "benchmark"
+    REALTIME = "realtime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,55 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPhase:
+    """Memory at the end of a phase, what the process held before the model subtracted."""
+
+    resident_bytes: int
+    unique_bytes: int | None  # what would be freed if the process ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Raw times of one camera-paced scheme, in nanoseconds after the first frame was due."""
+
+    threaded: bool  # inference in a thread of its own; else in the camera's callback
+    fps: float
+    offered: int  # frames
+    # Of each answered frame: its number, when it was begun, and how long each stage took.
+    taken: tuple[tuple[int, int, int, int, int], ...]  # number, begun, preprocess, infer, postprocess
+    shown_ns: tuple[int, ...]  # when each displayed frame was
+    wall_ns: int
+    cpu_ns: int
+    others_cpu_ns: int | None = None  # of other processes meanwhile
+    cores: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealTime:
+    """A camera-paced run: both schemes on the same frames; what they say is derived (suite/frames.py)."""
+
+    fps: float
+    threads: int  # of the runtime
+    frame: str  # size of a camera frame
+    schemes: tuple[Stream, ...]
+    peak_bytes: int | None = None  # peak resident set, baseline subtracted
+    phases: Mapping[str, MemoryPhase] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sustained:
+    """Throughput over minutes, in windows of equal length; the last may be shorter."""
+
+    threads: int
+    window_seconds: float
+    inferences: tuple[int, ...]  # completed in each window
+    window_ns: tuple[int, ...]  # wall time of each window
+    # Temperature in degrees Celsius by sensor, at the end of each window; empty where none can be read.
+    temperatures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    frequencies_mhz: tuple[float, ...] = ()  # mean clock of the cores, at the end of each window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """Measured in a fresh process that holds nothing but the runtime, apart from timing."""
 
@@ -177,6 +227,7 @@ class Memory:
     baseline_bytes: int  # before the model was loaded
     loaded_bytes: int  # resident after loading, baseline subtracted
     unique_bytes: int | None  # unique set size at the end, baseline subtracted
+    phases: Mapping[str, MemoryPhase] = field(default_factory=dict)  # load, first, steady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +266,8 @@ class Record:
     cpu: Cpu | None = None
     gpu: Mapping[str, Any] | None = None
     thermal: Mapping[str, Any] | None = None
+    realtime: RealTime | None = None
+    sustained: Sustained | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     override: Mapping[str, float | str] = field(default_factory=dict)  # the fixture's own thresholds
     notes: tuple[str, ...] = ()  # what a reader must know of how this was measured
@@ -300,6 +353,8 @@ SECTIONS = (
     "cpu",
     "gpu",
     "thermal",
+    "realtime",
+    "sustained",
 )
 
 

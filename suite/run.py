@@ -26,6 +26,7 @@ from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
 BENCHMARK_JSON = "benchmark.json"
+ALONE = "(benchmark or realtime) and not android"  # marks of the tests that run when all is quiet
 _SELECTING = (
     "models",
     "variants",
@@ -183,7 +184,7 @@ class Run:
         arguments = [
             *self.config.invocation_params.args,
             "-m",
-            f"({expression}) and benchmark and not android" if expression else "benchmark and not android",
+            f"({expression}) and ({ALONE})" if expression else ALONE,
             "-n0",
             "-p",
             "no:cacheprovider",

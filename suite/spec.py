@@ -253,6 +253,7 @@ class Budget:
     max_bytes: int | None = None
     max_p50_ms: float | None = None
     max_peak_bytes: int | None = None
+    min_processed_fps: float | None = None  # behind a camera of 30 fps, in the better of two schemes
     reason: str = ""
 
 

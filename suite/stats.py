@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suite.record import Latency
+    from suite.record import Latency, Sustained
 
 P99_MINIMUM = 1000  # fewer samples leave fewer than ten above the 99th percentile
 NS_PER_MS = 1e6
@@ -73,6 +73,11 @@ def median_ms(latency: Latency) -> float:
     return median
 
 
+def percentile(ordered: Sequence[float], fraction: float) -> float:
+    """Of sorted values, linear between closest ranks, as NumPy's default; IndexError without any."""
+    return _percentile(ordered, fraction)
+
+
 def _checked(samples_ns: Sequence[int]) -> list[int]:
     if not samples_ns:
         raise ValueError("no latency sample")
@@ -88,6 +93,18 @@ def _percentile(ordered: Sequence[float], fraction: float) -> float:
     below = floor(rank)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def sustained_drop(sustained: Sustained) -> float | None:
+    """How much slower the last minute is than the first, as a fraction; None below two minutes."""
+    rates: list[float] = []  # inferences a second in each whole minute
+    count = seconds = 0.0
+    for inferences, wall_ns in zip(sustained.inferences, sustained.window_ns, strict=True):
+        count, seconds = count + inferences, seconds + wall_ns / 1e9
+        if seconds >= 59.5:  # windows end with an inference, not with a minute
+            rates.append(count / seconds)
+            count = seconds = 0.0
+    return 1 - rates[-1] / rates[0] if len(rates) >= 2 else None
 
 
 class Soundness(StrEnum):

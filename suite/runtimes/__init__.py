@@ -9,11 +9,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError
-from suite.record import Stage
-from suite.runtimes.base import Feed, MemoryUse, Session, TensorInfo, Timing, TimingPolicy
+from suite.errors import CaseError, UsageError
+from suite.record import Stage, Status
+from suite.runtimes.base import (
+    CameraPlan,
+    CameraUse,
+    Feed,
+    MemoryUse,
+    Session,
+    SustainedUse,
+    TensorInfo,
+    Timing,
+    TimingPolicy,
+)
 from suite.runtimes.worker import Worker
-from suite.spec import Array
+from suite.spec import Array, ImageInput
 
 __all__ = ["ENGINES", "Engine", "Pool", "Session", "open_session", "versions"]
 
@@ -116,6 +126,24 @@ class RemoteSession:
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
         """Memory of the worker after `runs` inferences."""
         use: MemoryUse = self._call(".memory", dict(feed), runs)
+        return use
+
+    def sustained(self, feed: Feed, seconds: float, window_seconds: float) -> SustainedUse:
+        """Back to back for so long, in the worker."""
+        use: SustainedUse = self._worker.call(
+            ".sustained", dict(feed), seconds, window_seconds, stage=Stage.RUN, timeout=seconds + RUN_SECONDS
+        )
+        return use
+
+    def realtime(self, frames: list[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
+        """Both camera-paced schemes, in the worker."""
+        if len(self.inputs) != 1:
+            raise CaseError(
+                f"the artifact takes {len(self.inputs)} inputs, and a camera gives one: measure it by hand",
+                stage=Stage.RUN,
+                status=Status.SKIPPED,
+            )
+        use: CameraUse = self._call(".realtime", frames, image, plan)
         return use
 
     def close(self) -> None:

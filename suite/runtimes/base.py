@@ -8,12 +8,13 @@ sample would drown a model of one millisecond.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from suite.record import Stream
 from suite.spec import Array
 
 # One sample or many; a path names a .npy file that the session maps instead of receiving.
@@ -71,6 +72,36 @@ class Timing:
     cores: int | None = None
 
 
+# Number, begun (after the first frame was due), preprocess, infer, postprocess, in nanoseconds.
+FrameTimes = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraPlan:
+    """How long a camera looks: at least `seconds`, as long as `inferences` take, never over `max_seconds`."""
+
+    fps: float
+    seconds: float
+    inferences: int
+    max_seconds: float
+
+    def count(self, inference_seconds: float) -> int:
+        """Frames to offer to a model that takes so long."""
+        wanted = max(self.seconds, self.inferences * inference_seconds)
+        return max(2, round(self.fps * min(wanted, self.max_seconds)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraUse:
+    """Both schemes, and the memory of their process: resident and unique bytes at the end of each phase."""
+
+    streams: tuple[Stream, ...]
+    baseline_bytes: int
+    baseline_unique_bytes: int | None
+    peak_bytes: int
+    phases: Mapping[str, tuple[int, int | None]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
     """Bytes of the process that holds the session; the baseline is before the artifact was opened."""
@@ -80,6 +111,17 @@ class MemoryUse:
     peak_bytes: int
     baseline_unique_bytes: int | None
     unique_bytes: int | None
+    phases: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)  # resident, unique
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SustainedUse:
+    """Inferences and wall time of each window, and what sensors said at its end."""
+
+    inferences: tuple[int, ...]
+    window_ns: tuple[int, ...]
+    temperatures: Mapping[str, tuple[float, ...]]
+    frequencies_mhz: tuple[float, ...]
 
 
 class Session(Protocol):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suite.errors import CaseError, Unsupported
+from suite.preprocess import preprocess
 from suite.record import Stage
-from suite.runtimes import loop
+from suite.runtimes import camera, endurance, loop
 from suite.runtimes.base import (
+    CameraPlan,
+    CameraUse,
     Feed,
     MemoryUse,
+    SustainedUse,
     TensorInfo,
     Timing,
     TimingPolicy,
@@ -23,7 +27,7 @@ from suite.runtimes.base import (
     match,
     quantise,
 )
-from suite.spec import Array
+from suite.spec import Array, ImageInput
 
 # What an interpreter says of an artifact that is sound but newer than itself.
 _NOT_SUPPORTED = (
@@ -54,7 +58,7 @@ class InterpreterSession:
         except (ValueError, RuntimeError) as error:
             raise _load_error(error, path) from None
         self._load_ns = time.perf_counter_ns() - start
-        self._loaded = loop.resident_bytes()
+        self._loaded, self._loaded_unique = loop.memory()
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
         input_names, output_names = self._signature_names()
@@ -113,15 +117,71 @@ class InterpreterSession:
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
         """Memory of this process after some inferences; meant for a process that did nothing else."""
         arrays = match(load_feed(feed), self.inputs)
-        for _ in range(runs):
+        phases = {"load": (self._loaded, self._loaded_unique)}
+        for turn in range(runs):
             self._run_one({name: array[0] for name, array in arrays.items()})
+            if turn == 0:
+                phases["first"] = loop.memory()
+        phases["steady"] = loop.memory()
         return MemoryUse(
+            phases=phases,
             baseline_bytes=self._baseline,
             loaded_bytes=self._loaded,
             peak_bytes=loop.peak_bytes(),
             baseline_unique_bytes=self._baseline_unique,
             unique_bytes=loop.unique_bytes(),
         )
+
+    def sustained(self, feed: Feed, seconds: float, window_seconds: float) -> SustainedUse:
+        """Back to back for minutes; temperatures are read between windows."""
+        arrays = match(load_feed(feed), self.inputs)
+        self._set({info.name: self._batched(arrays[info.name][0], info) for info in self.inputs})
+        return endurance.sustained(self._interpreter.invoke, seconds, window_seconds)
+
+    def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
+        """Both camera-paced schemes; memory is read between them. For a process that does nothing else."""
+        stages = self._stages(image)
+        phases = {"load": (self._loaded, self._loaded_unique)}
+        seconds = [self._answer_seconds(stages, frames[turn % len(frames)]) for turn in range(3)]
+        phases["first"] = loop.memory()
+        count = plan.count(min(seconds))
+        streams = []
+        for threaded in (False, True):
+            streams.append(camera.run(stages, frames, fps=plan.fps, count=count, threaded=threaded))
+            phases["real time, with threads" if threaded else "real time, in the callback"] = loop.memory()
+        return CameraUse(
+            streams=tuple(streams),
+            baseline_bytes=self._baseline,
+            baseline_unique_bytes=self._baseline_unique,
+            peak_bytes=loop.peak_bytes(),
+            phases=phases,
+        )
+
+    def _answer_seconds(self, stages: camera.Stages, frame: Array) -> float:
+        start = time.perf_counter()
+        stages.postprocess(stages.infer(stages.preprocess(frame)))
+        return time.perf_counter() - start
+
+    def _stages(self, image: ImageInput | None) -> camera.Stages:
+        """What an app does with a frame: to the input tensor, through the runtime, to the five best."""
+        (info,) = self.inputs
+
+        def prepare(frame: Array) -> None:
+            sample = frame if image is None else preprocess([frame], image)[0]
+            self._set({info.name: self._batched(sample, info)})
+
+        def infer(_: None) -> None:
+            self._invoke()
+
+        def read(_: None) -> list[Array]:
+            answers = zip(self.outputs, self._output_details, strict=True)
+            scores = [
+                dequantise(self._interpreter.get_tensor(detail["index"]), info).ravel()
+                for info, detail in answers
+            ]
+            return [np.argsort(values)[-5:] for values in scores]
+
+        return camera.Stages(prepare, infer, read)
 
     def close(self) -> None:
         """Free the interpreter."""

@@ -23,12 +23,12 @@ def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, l
     gc.collect()
     gc.disable()  # a collection inside a sample would be counted as the model's
     try:
-        all_start = _all_cpu_ns()
-        cpu_start, wall_start = _cpu_ns(), time.perf_counter_ns()
+        all_start = all_cpu_ns()
+        cpu_start, wall_start = cpu_ns(), time.perf_counter_ns()
         runs = policy.min_runs, policy.max_runs
         samples_ns = _repeat(invoke, runs, policy.min_seconds, policy.max_seconds)
-        cpu_ns, wall_ns = _cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
-        all_end = _all_cpu_ns()
+        taken_ns, wall_ns = cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
+        all_end = all_cpu_ns()
     finally:
         gc.enable()
     return Timing(
@@ -37,9 +37,11 @@ def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, l
         load_ns=load_ns,
         first_ns=first_ns,
         warmup_ns=tuple(warmup_ns),
-        cpu_ns=cpu_ns,
+        cpu_ns=taken_ns,
         wall_ns=wall_ns,
-        others_cpu_ns=None if all_start is None or all_end is None else max(0, all_end - all_start - cpu_ns),
+        others_cpu_ns=None
+        if all_start is None or all_end is None
+        else max(0, all_end - all_start - taken_ns),
         cores=os.cpu_count(),
     )
 
@@ -88,12 +90,13 @@ def _repeat(
     return samples
 
 
-def _cpu_ns() -> int:
+def cpu_ns() -> int:
+    """CPU time that this process has taken."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return int((usage.ru_utime + usage.ru_stime) * 1e9)
 
 
-def _all_cpu_ns() -> int | None:
+def all_cpu_ns() -> int | None:
     """CPU time of all processes since the system started, idle and waiting apart; None off Linux."""
     try:
         with Path("/proc/stat").open() as file:
@@ -130,6 +133,11 @@ def unique_bytes() -> int | None:
         return int(psutil.Process().memory_full_info().uss)
     except (psutil.Error, AttributeError):
         return None
+
+
+def memory() -> tuple[int, int | None]:
+    """Resident and unique bytes of this process."""
+    return resident_bytes(), unique_bytes()
 
 
 def _proc_status(field: str) -> int | None:

@@ -1,8 +1,9 @@
-"""`python -m tests.bench [collect|latency|ab|cold]`: prints the figures that the suite promises of itself.
+"""`python -m tests.bench [PART ...]`: prints the figures that the suite promises of itself.
 
 collect  wall time of `pytest --collect-only`, and that it imports no vendor library
 latency  the reported p50 against LiteRT's own litert-benchmark, interleaved
 ab       A against A, and against A slowed by 5 %, on real models
+camera   the camera-paced scheduler's own jitter, and a model slower than a frame behind it
 cold     the default profile from an empty cache and again with nothing changed,
          against the converter calls, timed loops and data-set passes it consists of
 """
@@ -12,9 +13,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ab, cold, collect, latency
+from tests.bench import ab, camera, cold, collect, latency
 
-PARTS = {"collect": collect.main, "latency": latency.main, "ab": ab.main, "cold": cold.main}
+PARTS = {
+    "collect": collect.main,
+    "latency": latency.main,
+    "ab": ab.main,
+    "camera": camera.main,
+    "cold": cold.main,
+}
 
 
 def main() -> int:

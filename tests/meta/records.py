@@ -55,6 +55,7 @@ STAGES = {
     Check.PARITY: Stage.COMPARE,
     Check.ACCURACY: Stage.COMPARE,
     Check.BENCHMARK: Stage.MEASURE,
+    Check.REALTIME: Stage.MEASURE,
 }
 
 

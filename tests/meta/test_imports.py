@@ -46,7 +46,15 @@ REACHING = ("suite.commands.phone", "suite.commands.compare")
 # From the ground up: a module imports from its own row and those above it. A new module takes the
 # lowest row that what it imports allows.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("suite.record", "suite.spec", "suite.stats", "suite.ratio", "suite.generated", "suite.scheduling"),
+    (
+        "suite.record",
+        "suite.spec",
+        "suite.stats",
+        "suite.ratio",
+        "suite.frames",
+        "suite.generated",
+        "suite.scheduling",
+    ),
     ("suite.errors", "suite.invocation"),
     (
         "suite.metrics",
@@ -63,6 +71,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.runtimes.base",
         "suite.runtimes.worker",
         "suite.runtimes.loop",
+        "suite.runtimes.camera",
+        "suite.runtimes.endurance",
         "suite.runtimes.reads",
     ),
     (
@@ -84,6 +94,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.parity",
         "suite.benchmark",
         "suite.ab",
+        "suite.realtime",
         "suite.devices",
     ),
     ("suite.original",),

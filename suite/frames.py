@@ -1,0 +1,116 @@
+"""What a camera-paced run says, derived from its raw times. Definitions: suite/realtime.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from suite.record import RealTime, Stream
+from suite.stats import NS_PER_MS, percentile
+
+KEPT_UP = 0.95  # of the camera's frames: one in twenty may be lost before it is seen
+USABLE_FPS = 1.0  # answers a second below which a smooth picture beside them is no real-time app
+
+
+class Verdict(StrEnum):
+    """Whether a model keeps up with a camera."""
+
+    YES = "yes"
+    WITH_THREADS = "with threads"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One scheme; times in milliseconds, None where no frame was answered."""
+
+    displayed_fps: float
+    processed_fps: float
+    offered: int
+    processed: int
+    dropped: int
+    deadline_misses: int
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    jitter_ms: float | None  # p95 of how far apart two pictures are, against the camera's period
+    preprocess_ms: float | None  # median, as the two below
+    infer_ms: float | None
+    postprocess_ms: float | None
+    pacing_p95_ms: float | None  # how late the camera itself was: of the scheme's clock, not of the model
+    cpu_percent: float
+
+
+def summarise(stream: Stream) -> Summary:
+    """Derive everything that is reported of one scheme."""
+    period = 1e9 / stream.fps
+    latencies = latencies_ns(stream)
+    ends = [begun + pre + infer + post for _, begun, pre, infer, post in stream.taken]
+    # What began within the window may end beyond it: the window is then as long as that took.
+    processing = max(stream.offered * period, max(ends, default=0)) / 1e9
+    displaying = max(stream.offered * period, max(stream.shown_ns, default=0)) / 1e9
+    gaps = [abs(b - a - period) for a, b in zip(stream.shown_ns, stream.shown_ns[1:], strict=False)]
+    return Summary(
+        displayed_fps=len(stream.shown_ns) / displaying,
+        processed_fps=len(stream.taken) / processing,
+        offered=stream.offered,
+        processed=len(stream.taken),
+        dropped=stream.offered - len(stream.taken),
+        deadline_misses=sum(latency > period for latency in latencies),
+        latency_p50_ms=_ms(latencies, 0.50),
+        latency_p95_ms=_ms(latencies, 0.95),
+        jitter_ms=_ms(gaps, 0.95),
+        preprocess_ms=_median_ms([row[2] for row in stream.taken]),
+        infer_ms=_median_ms([row[3] for row in stream.taken]),
+        postprocess_ms=_median_ms([row[4] for row in stream.taken]),
+        pacing_p95_ms=_ms(_lateness(stream), 0.95),
+        cpu_percent=100 * stream.cpu_ns / max(stream.wall_ns, 1),
+    )
+
+
+def latencies_ns(stream: Stream) -> list[float]:
+    """From when a frame was due to its answer, for each answered one."""
+    period = 1e9 / stream.fps
+    return [begun + pre + infer + post - number * period for number, begun, pre, infer, post in stream.taken]
+
+
+def _lateness(stream: Stream) -> list[float]:
+    """How late the camera was where nothing kept it: every frame with threads, else those it waited for."""
+    period = 1e9 / stream.fps
+    if stream.threaded:
+        return [shown - number * period for number, shown in enumerate(stream.shown_ns)]
+    late: list[float] = []
+    free = 0.0
+    for number, begun, *stages in stream.taken:
+        if number * period >= free:
+            late.append(begun - number * period)
+        free = begun + sum(stages)
+    return late
+
+
+def _ms(values_ns: Sequence[float], fraction: float) -> float | None:
+    return percentile(sorted(values_ns), fraction) / NS_PER_MS if values_ns else None
+
+
+def _median_ms(values_ns: Sequence[int]) -> float | None:
+    return median(values_ns) / NS_PER_MS if values_ns else None
+
+
+def verdict(realtime: RealTime) -> Verdict:
+    """Yes where the callback alone keeps up; with threads where the picture does, and answers follow."""
+    for stream in realtime.schemes:
+        seen = summarise(stream)
+        if not stream.threaded and seen.processed_fps >= KEPT_UP * stream.fps:
+            return Verdict.YES
+    for stream in realtime.schemes:
+        seen = summarise(stream)
+        smooth = seen.displayed_fps >= KEPT_UP * stream.fps
+        if stream.threaded and smooth and seen.processed_fps >= USABLE_FPS:
+            return Verdict.WITH_THREADS
+    return Verdict.NO
+
+
+def sentence(realtime: RealTime) -> str:
+    """The verdict as it is reported."""
+    return f"real time at {realtime.fps:g} fps: {verdict(realtime)}"

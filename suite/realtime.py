@@ -1,0 +1,106 @@
+"""Whether a model keeps up with a camera; on a phone the runner in C follows the same definitions.
+
+Camera: frame k is due at t0 + k / fps, k = 0 .. n - 1, and the camera never
+waits for anyone. A frame is a photo of 640 x 480 pixels (what CameraX gives an
+analyser unless asked otherwise), uint8 RGB, in memory before the run.
+
+Stages, timed apart on a monotonic clock: preprocess (photo to the input tensor,
+set), infer (the runtime's invoke), postprocess (outputs fetched, dequantised,
+five best found).
+
+Two schemes over the same frames:
+  in the callback  The camera's thread does all three stages and then shows the
+                   frame. Frames that come due meanwhile are dropped, but for the
+                   newest, which is taken at once.
+  with threads     The camera's thread shows each frame when it is due and puts it
+                   into a slot for one; a newer frame takes the place of one not
+                   yet taken, which is dropped. A second thread takes the newest
+                   frame, does the three stages, and takes the next.
+
+Raw times: of each answered frame its number, when its first stage began (after
+t0) and how long each stage took; of each shown frame when it was shown (after t0).
+
+Derived (suite/frames.py), with T = 1 / fps and the window max(n T, end of the last
+answer or picture):
+  displayed fps     shown frames / window
+  processed fps     answered frames / window
+  dropped           offered - answered
+  latency           end of postprocess - when the frame was due: p50, p95
+  deadline miss     an answered frame whose latency exceeds T
+  jitter            p95 of |time between two pictures - T|
+  pacing            p95 of how late the camera's thread was where nothing kept it busy
+  verdict           "yes": in the callback, processed fps >= 0.95 fps; else "with
+                    threads": displayed fps >= 0.95 fps and at least one answer a
+                    second; else "no"
+CPU is the process's CPU time over the wall time of a scheme; 100 % is one core.
+Memory is read between the schemes, never within one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from suite import runtimes
+from suite.record import MemoryPhase, RealTime
+from suite.runtimes.base import CameraPlan, CameraUse
+from suite.spec import Array, ImageInput
+
+FPS = 30.0
+FRAME = (480, 640)  # height, width
+FRAMES = 8  # different ones, shown over and over
+PLAN = CameraPlan(fps=FPS, seconds=1.0, inferences=4, max_seconds=6.0)
+
+
+def measure(
+    engine: str,
+    path: Path,
+    frames: Sequence[Array],
+    image: ImageInput | None,
+    *,
+    threads: int,
+    plan: CameraPlan = PLAN,
+) -> RealTime:
+    """Run both schemes in a fresh process on the real runtime.
+
+    `frames`: uint8 RGB photos for an `image` contract, or samples as the model
+    takes them where there is none.
+    """
+    with runtimes.open_session(engine, path, threads=threads) as session:
+        use: CameraUse = session.realtime(list(frames), image, plan)
+    return RealTime(
+        fps=plan.fps,
+        threads=threads,
+        frame="x".join(str(size) for size in np.shape(frames[0])),
+        schemes=use.streams,
+        peak_bytes=use.peak_bytes - use.baseline_bytes,
+        phases={
+            name: MemoryPhase(
+                resident_bytes=resident - use.baseline_bytes,
+                unique_bytes=None
+                if unique is None or use.baseline_unique_bytes is None
+                else unique - use.baseline_unique_bytes,
+            )
+            for name, (resident, unique) in use.phases.items()
+        },
+    )
+
+
+def camera_frames(photos: Sequence[npt.NDArray[np.uint8]]) -> list[Array]:
+    """Photos as a camera would give them: FRAME pixels, cut to its shape rather than squashed."""
+    from PIL import Image
+
+    from suite.preprocess import centre_crop
+
+    height, width = FRAME
+    return [
+        np.asarray(
+            Image.fromarray(centre_crop(photo, height, width)).resize(
+                (width, height), Image.Resampling.BILINEAR
+            )
+        )
+        for photo in photos
+    ]

@@ -1,0 +1,113 @@
+"""What a camera-paced run says, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from suite import frames
+from suite.frames import Verdict
+from suite.gates import check_realtime
+from suite.record import RealTime, Stream
+from suite.spec import Budget
+
+MS = 1_000_000
+
+
+def stream(**changes: Any) -> Stream:
+    """Ten frames a second, ten of them: four answered within 50 ms each, one late."""
+    made = Stream(
+        threaded=True,
+        fps=10.0,
+        offered=10,
+        taken=(
+            (0, 1 * MS, 10 * MS, 30 * MS, 10 * MS),
+            (2, 201 * MS, 10 * MS, 30 * MS, 10 * MS),
+            (4, 401 * MS, 10 * MS, 130 * MS, 10 * MS),
+            (6, 601 * MS, 10 * MS, 30 * MS, 10 * MS),
+        ),
+        shown_ns=tuple(round(k * 100 * MS) + (2 * MS if k == 5 else 0) for k in range(10)),
+        wall_ns=1000 * MS,
+        cpu_ns=1500 * MS,
+    )
+    return replace(made, **changes)
+
+
+def both(alone: float, beside: float, displayed: float = 30.0, others: int | None = None) -> RealTime:
+    """Answers a second in the callback, and beside it with so many pictures; over ten seconds of 30 fps."""
+
+    def scheme(threaded: bool, rate: float, shown: float) -> Stream:
+        taken = tuple((k, k * MS, MS, MS, MS) for k in range(round(rate * 10)))
+        times = tuple(k * MS for k in range(round(shown * 10)))
+        return Stream(
+            threaded=threaded,
+            fps=30.0,
+            offered=300,
+            taken=taken,
+            shown_ns=times,
+            wall_ns=10_000 * MS,
+            cpu_ns=0,
+            others_cpu_ns=others,
+            cores=2,
+        )
+
+    schemes = (scheme(False, alone, alone), scheme(True, beside, displayed))
+    return RealTime(fps=30.0, threads=2, frame="480x640x3", schemes=schemes)
+
+
+def test_every_number_by_hand() -> None:
+    seen = frames.summarise(stream())
+    assert (seen.displayed_fps, seen.processed_fps) == (10, 4)
+    assert (seen.offered, seen.processed, seen.dropped, seen.deadline_misses) == (10, 4, 6, 1)
+    assert seen.latency_p50_ms == 51
+    assert seen.latency_p95_ms == pytest.approx(51 + 100 * 0.85)
+    assert (seen.preprocess_ms, seen.infer_ms, seen.postprocess_ms) == (10, 30, 10)
+    assert seen.jitter_ms == pytest.approx(2.0)  # two of nine gaps are 2 ms off
+    assert seen.pacing_p95_ms == pytest.approx(2 * 0.55)
+    assert seen.cpu_percent == 150
+
+
+def test_the_window_grows_with_an_answer_that_ends_beyond_it() -> None:
+    late = stream(taken=((9, 950 * MS, 0, 1050 * MS, 0),))
+    assert frames.summarise(late).processed_fps == 0.5
+
+
+def test_a_run_without_answers_has_no_latency_rather_than_none_at_all() -> None:
+    seen = frames.summarise(stream(taken=(), shown_ns=()))
+    assert (seen.latency_p95_ms, seen.jitter_ms, seen.infer_ms, seen.pacing_p95_ms) == (None,) * 4
+    assert (seen.processed_fps, seen.dropped) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("run", "word"),
+    [
+        (both(30, 30), Verdict.YES),
+        (both(28.6, 28.6), Verdict.YES),
+        (both(28, 20), Verdict.WITH_THREADS),
+        (both(8, 8), Verdict.WITH_THREADS),
+        (both(0.7, 0.7), Verdict.NO),
+        (both(8, 8, displayed=25), Verdict.NO),
+        (both(0, 0), Verdict.NO),
+    ],
+)
+def test_the_verdict(run: RealTime, word: Verdict) -> None:
+    assert frames.verdict(run) is word
+    assert frames.sentence(run) == f"real time at 30 fps: {word}"
+
+
+def test_a_budget_in_frames_a_second_is_held() -> None:
+    asked = Budget(min_processed_fps=10)
+    assert check_realtime(both(12, 11), asked) == []
+    (found,) = check_realtime(both(8, 9), asked)
+    assert "processed fps: obtained 9, expected at least 10" in found.message
+    (busy,) = check_realtime(both(8, 9, others=10**10), asked)
+    assert busy.inconclusive
+    assert check_realtime(both(8, 9), Budget()) == []
+
+
+@pytest.mark.parametrize("nothing", [None, replace(both(1, 1), schemes=()), both(0, 0)])
+def test_nothing_seen_is_no_pass(nothing: RealTime | None) -> None:
+    (found,) = check_realtime(nothing, Budget())
+    assert "proves nothing" in found.message

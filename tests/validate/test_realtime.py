@@ -1,0 +1,18 @@
+"""Each artifact behind a camera of 30 fps: in the camera's callback, and in a thread beside it."""
+
+import pytest
+
+from suite import frames
+from suite.environment import cores
+from suite.gates import check_realtime
+from suite.plugin import enforce
+from suite.record import Stage
+
+
+@pytest.mark.realtime
+def test_realtime(case, artifact, lab, limits, recorder):
+    path, facts = artifact
+    realtime = lab.realtime(case, path, cores())
+    recorder.add(artifact=facts, realtime=realtime)
+    recorder.said = frames.sentence(realtime)
+    enforce(check_realtime(realtime, limits[1]), Stage.MEASURE)
