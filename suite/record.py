@@ -408,11 +408,17 @@ def _judge(record: Record) -> Record:
     return replace(record, checks=checks, status=worst.status, stage=worst.stage, message=worst.message)
 
 
+_SELDOM = ("realtime", "sustained")  # asked for in some runs alone: told only with a reason
+
+
 def unmeasured(record: Record) -> dict[str, str]:
     """Sections that are None, each with its reason."""
     of_devices = ("host_parity",) if record.target.startswith("host/") else ()
     return {
         item.name: record.reasons.get(item.name, "not asked for in this run")
         for item in fields(record)
-        if item.name in SECTIONS and item.name not in of_devices and getattr(record, item.name) is None
+        if item.name in SECTIONS
+        and item.name not in of_devices
+        and getattr(record, item.name) is None
+        and (item.name in record.reasons or item.name not in _SELDOM)
     }

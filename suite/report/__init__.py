@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 from suite import baseline as baselines
+from suite import history
 from suite.errors import PocketproofError
 from suite.gates import Verdict
 from suite.report import html, junit, summary
@@ -16,6 +17,7 @@ from suite.thresholds import Thresholds
 INDEX = "index.html"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
+TREND_RUNS = 30
 
 
 def build(run: Path | str, thresholds: Thresholds, baseline: Path | None = None) -> Verdict:
@@ -33,10 +35,21 @@ def build(run: Path | str, thresholds: Thresholds, baseline: Path | None = None)
     for name, text in (
         (SUMMARY, summary.render(seen)),
         (JUNIT, junit.render(results.records, verdict)),
-        (INDEX, html.render(seen)),
+        (INDEX, html.render(seen, _history(directory))),
     ):
         _write(directory / name, text)
     return verdict
+
+
+def _history(directory: Path) -> list[history.Entry]:
+    """Earlier runs, for trends; a report does not fail for want of them."""
+    file = history.beside(directory)
+    if file is None:
+        return []
+    try:
+        return history.load(file, runs=TREND_RUNS)
+    except PocketproofError:
+        return []
 
 
 def _write(path: Path, text: str) -> None:

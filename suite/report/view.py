@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from suite import stats
+from suite import frames, stats
 from suite.errors import UsageError
 from suite.gates import Finding, Verdict, word
 from suite.record import Check, Latency, Parity, Record, Status, unmeasured
@@ -53,6 +53,10 @@ class Case:
     budget: Budget
     unmeasured: Mapping[str, str]
     environment: str  # name of the environment, a letter
+    schemes: tuple[tuple[str, frames.Summary], ...] = ()  # behind a camera
+    realtime: str = ""  # the verdict on it, in a sentence
+    doubt: str = ""  # why the latency can carry no verdict
+    drop: float | None = None  # of sustained throughput, from the first minute to the last
 
     @property
     def glyph(self) -> str:
@@ -69,6 +73,23 @@ class Case:
         """With all cores; None where it was not measured."""
         threads = self.record.latency.threads if self.record.latency else None
         return next((t.summary.p50_ms for t in self.timings if t.threads == threads), None)
+
+    @property
+    def best_threads(self) -> int | None:
+        """The quickest thread count; None where there is no choice."""
+        best = min(self.timings, key=lambda timing: timing.summary.p50_ms, default=None)
+        return best.threads if best is not None and len(self.timings) > 1 else None
+
+    @property
+    def processed_fps(self) -> float | None:
+        """Behind a camera, in the better of the schemes; None where there was none."""
+        return max((summary.processed_fps for _, summary in self.schemes), default=None)
+
+    @property
+    def p95_ms(self) -> float | None:
+        """With all cores; None where it was not measured."""
+        threads = self.record.latency.threads if self.record.latency else None
+        return next((t.summary.p95_ms for t in self.timings if t.threads == threads), None)
 
     @property
     def numbers(self) -> list[tuple[str, str]]:
@@ -114,6 +135,17 @@ class View:
     expected: tuple[tuple[Case, Check, str], ...]  # expected failures, with their reasons
     environments: tuple[Environment, ...]
     recorded_at: str
+
+    @property
+    def statuses(self) -> list[Status]:
+        """Those that occur, worst last as in the enum's order."""
+        present = {case.status for case in self.cases}
+        return [status for status in Status if status in present]
+
+    @property
+    def cameras(self) -> list[Case]:
+        """Cases that ran behind a camera, in both schemes."""
+        return [case for case in self.cases if len(case.schemes) == 2]
 
     @property
     def several_targets(self) -> bool:
@@ -189,8 +221,30 @@ def _case(
         tolerance=tolerance,
         budget=budget,
         unmeasured=unmeasured(record),
+        schemes=_schemes(record),
+        realtime=frames.sentence(record.realtime) if record.realtime else "",
+        doubt=_doubt(record),
+        drop=stats.sustained_drop(record.sustained) if record.sustained else None,
         environment=environments[_key(record)].name if record.environment else "",
     )
+
+
+def _schemes(record: Record) -> tuple[tuple[str, frames.Summary], ...]:
+    streams = record.realtime.schemes if record.realtime else ()
+    return tuple(
+        ("with threads" if stream.threaded else "in the callback", frames.summarise(stream))
+        for stream in streams
+    )
+
+
+def _doubt(record: Record) -> str:
+    if record.latency is None:
+        return ""
+    try:
+        sound, why = stats.soundness(record.latency)
+    except ValueError:  # the gate has a finding that says so
+        return ""
+    return f"{sound}: {why}. {stats.REMEDY[sound]}" if why else ""
 
 
 def _variants(records: Iterable[Record]) -> tuple[str, ...]:
