@@ -100,7 +100,7 @@ def _history(record: Record, entries: Sequence[Entry]) -> list[Mapping[str, Any]
     """Runs on the same machine, oldest first; one run is no trend."""
     machine = str(record.environment.get("fingerprint", ""))
     own = [entry for entry in entries if entry.fingerprint == machine]
-    if len(own) < 2:
+    if not machine or len(own) < 2:
         return []
     return [
         {
