@@ -16,7 +16,7 @@ from suite import compare, gates, ratio, store
 from suite.errors import PocketproofError, UsageError
 from suite.gates import Finding, Gate, Verdict, number
 from suite.record import OK, Latency, Record, encode
-from suite.stats import Soundness, soundness
+from suite.stats import Soundness, median_ms, soundness
 from suite.thresholds import BaselineTolerance, Thresholds
 
 FOLDER = Path("reports") / "baselines"
@@ -216,6 +216,9 @@ def _latency(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator
         threads = f"{old.latency.threads} threads", f"{new.latency.threads} threads"
         yield _other_samples("latency", *threads)
         return
+    if old.latency.summary_ms or new.latency.summary_ms:
+        yield from _told(old.latency, new.latency, tolerance.max_p50_ratio)
+        return
     try:
         found = ratio.of_runs(old.latency.samples_ns, new.latency.samples_ns)
         doubts = [
@@ -243,6 +246,14 @@ def _latency(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator
     yield Finding(
         gate=Gate.BASELINE, message=message, obtained=found.ratio, limit=limit, inconclusive=not certain
     )
+
+
+def _told(old: Latency, new: Latency, limit: float) -> Iterator[Finding]:
+    """Where a tool keeps no samples there is no interval: its word alone fails nothing."""
+    was, now = median_ms(old), median_ms(new)
+    for found in _exceeds("p50 latency over the baseline's", now / was, limit, (f"{was} ms", f"{now} ms")):
+        message = f"{found.message}. Inconclusive: the tool keeps no samples"
+        yield replace(found, message=message, inconclusive=True)
 
 
 # --- setting one ------------------------------------------------------------

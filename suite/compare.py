@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from suite import ratio
 from suite.record import OK, Artifact, Record
-from suite.stats import p50_ms
+from suite.stats import median_ms
 
 _SQNR_STEP_DB = 0.1  # below it, kernels that add in another order
 _AGREEMENT_STEP = 1e-9
@@ -209,13 +209,15 @@ def _latency(old: Record, new: Record) -> Iterator[Difference]:
         yield from _lost("latency", old, new)
         return
     try:
-        texts = f"{p50_ms(before.samples_ns):.3f} ms", f"{p50_ms(after.samples_ns):.3f} ms"
+        texts = f"{median_ms(before):.3f} ms", f"{median_ms(after):.3f} ms"
     except ValueError as error:
         yield _made(new, "p50 latency", Change.UNLIKE, "", "", str(error))
         return
     why = like(old, new)
     if not why and before.threads != after.threads:
         why = f"{before.threads} and {after.threads} threads"
+    if not why and not (before.samples_ns and after.samples_ns):
+        why = "no single samples were kept, so chance cannot be told"
     if why:
         yield _made(new, "p50 latency", Change.UNLIKE, *texts, why)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite.errors import PocketproofError, UsageError
 from suite.record import Record
-from suite.stats import p50_ms
+from suite.stats import median_ms
 
 FILE = "history.sqlite"
 _VERSION = 1  # of the table; PRAGMA user_version
@@ -57,7 +57,7 @@ def entry(run: str, record: Record) -> Entry:
 
 def _p50(record: Record) -> float | None:
     try:
-        return p50_ms(record.latency.samples_ns) if record.latency else None
+        return median_ms(record.latency) if record.latency else None
     except ValueError:
         return None
 

@@ -139,8 +139,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests that only a phone can take are there when phones are asked for."""
-    return True if collection_path.name == phones.TESTS and not config.stash[_RUN].phones.phones else None
+    """Leave out what was not asked for: tests of phones, minutes on end, and cameras in the smoke profile."""
+    left_out = {
+        phones.TESTS: not config.stash[_RUN].phones.phones,
+        "test_realtime.py": config.option.profile == "smoke",
+        "test_sustained.py": not config.option.sustained,
+    }
+    ours = collection_path.parent.name == "validate"
+    return True if ours and left_out.get(collection_path.name) else None
 
 
 # --- collection -----------------------------------------------------------------
@@ -171,16 +177,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:
     return [pytest.mark.android] if case.target.on_android else []
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what this run is too short for: cameras in the smoke profile, minutes unless asked for."""
-    if collection_path.parent.name == "validate" and (
-        (collection_path.name == "test_realtime.py" and config.option.profile == "smoke")
-        or (collection_path.name == "test_sustained.py" and not config.option.sustained)
-    ):
-        return True
-    return None
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 from suite import baseline
 from suite.commands._results import DEFAULT_RUN
 from suite.record import Record
-from suite.stats import p50_ms
+from suite.stats import median_ms
 from suite.store import load
 
 HELP = "set or show what runs are held to"
@@ -64,7 +64,7 @@ def _table(found: baseline.Baseline) -> Iterator[str]:
 def _numbers(record: Record) -> str:
     numbers = []
     if record.latency is not None:
-        numbers.append(f"p50 {p50_ms(record.latency.samples_ns):.3f} ms")
+        numbers.append(f"p50 {median_ms(record.latency):.3f} ms")
     if record.artifact is not None:
         numbers.append(f"{record.artifact.size_bytes} bytes")
     if record.parity is not None:
