@@ -317,7 +317,13 @@ def _thinned(record: Record) -> Record:
     thin: Callable[[Latency], Latency] = lambda latency: replace(  # noqa: E731
         latency, samples_ns=_middle(latency.samples_ns), warmup_ns=()
     )
-    return replace(record, latency=thin(record.latency) if record.latency else None, scaling=())
+    return replace(
+        record,
+        latency=thin(record.latency) if record.latency else None,
+        scaling=(),
+        realtime=None,
+        sustained=None,
+    )
 
 
 def _middle(samples: tuple[int, ...]) -> tuple[int, ...]:
