@@ -17,7 +17,7 @@ from suite.converters import artifact as artifacts
 from suite.discovery import BUNDLED, SAVED_MODELS, BrokenFixture, discover, from_model_file
 from suite.errors import PocketproofError, UsageError
 from suite.feeds import Feed, Feeds, scratch_folder
-from suite.matrix import unknown
+from suite.matrix import ARTIFACTS, first_target, unknown
 from suite.original import BUILD_SECONDS, Original
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo, match
@@ -42,17 +42,20 @@ class OriginalSession:
 
 @contextmanager
 def open_model(
-    path: str | Path, *, engine: str = "litert-xnnpack", threads: int = 1
+    path: str | Path, *, engine: str = "", threads: int = 1
 ) -> Iterator[OriginalSession | runtimes.RemoteSession]:
-    """Open a model file: .keras, .h5, a SavedModel folder, .tflite.
+    """Open a model file: .keras, .h5, a SavedModel folder, .tflite, .mlpackage, .mlmodel.
 
     The session has `.inputs`, `.outputs` (name, shape, dtype) and
     `.run({name: array}) -> {name: array}`; it runs in a process of its own,
-    which ends with the `with` block. `engine` and `threads` are for .tflite:
-    see `suite.runtimes.ENGINES`. Raises PocketproofError with what to do.
+    which ends with the `with` block. `engine` and `threads` are for artifacts:
+    see `suite.runtimes.ENGINES`; without one, LiteRT runs .tflite, and Core ML
+    or the evaluator runs .mlpackage and .mlmodel. An image input of those takes
+    a picture (height, width, 3) in RGB. Raises PocketproofError with what to do.
     """
     path = Path(path)
-    if path.suffix == ".tflite":
+    if path.suffix in ARTIFACTS:
+        engine = engine or first_target(path).engine
         if not path.exists():
             raise UsageError(f"no artifact at {path}")
         with runtimes.open_session(engine, path, threads=threads) as session:
@@ -60,7 +63,7 @@ def open_model(
         return
     if not (path.is_dir() or path.suffix in SAVED_MODELS):
         raise UsageError(
-            f"{path.name} cannot be opened: known are .tflite, {', '.join(SAVED_MODELS)} "
+            f"{path.name} cannot be opened: known are {', '.join((*ARTIFACTS, *SAVED_MODELS))} "
             "and SavedModel folders"
         )
     with _pool() as pool:

@@ -21,8 +21,16 @@ SUSTAINED_WINDOW_SECONDS = 10.0
 PHONE_THREADS = (1, 2, 4)
 
 
+def timed(target: Target) -> bool:
+    """Whether latency and memory there say anything of a phone."""
+    engine = runtimes.ENGINES.get(target.engine)
+    return engine is None or not engine.untimed
+
+
 def thread_counts(target: Target) -> tuple[int, ...]:
     """How many threads to measure with; the last is what a report and a gate go by."""
+    if target.engine.startswith("coreml"):  # Core ML divides its work itself
+        return (cores(),)
     return PHONE_THREADS if target.on_android else tuple(host_thread_counts())
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,24 @@ class Feeds:
     def generated(self) -> Feed:
         """Extremes, constants, hot pixels, checkerboards, noise."""
         return self._get("generated")
+
+    def photos(self, feed: Feed) -> Feed:
+        """The pictures that a feed was prepared from, for an artifact that prepares them itself."""
+        arrays = {name: self._pixels(np.asarray(array)) for name, array in load_feed(feed.arrays).items()}
+        return replace(feed, arrays=arrays, sha256=digest({"photos of": feed.sha256}))
+
+    def photo(self, sample: Mapping[str, Array]) -> dict[str, Array]:
+        """The picture that one sample was prepared from, (1, height, width, channels)."""
+        return {name: self._pixels(array) for name, array in sample.items()}
+
+    def _pixels(self, tensors: Array) -> Array:
+        if self.image is None:
+            raise CaseError(
+                f"the artifact takes a photo, the model {_shapes(self._inputs)}: "
+                "write a fixture with an ImageInput, or convert without an image input",
+                stage=Stage.RUN,
+            )
+        return preprocess.pixels(tensors, self.image)
 
     def _get(self, split: str) -> Feed:
         if split not in self._made:

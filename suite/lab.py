@@ -184,16 +184,22 @@ class Lab:
 
     def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
         """Time the artifact on one real sample."""
-        sample = self.subject(case.spec).feeds.one()
+        feeds = self.subject(case.spec).feeds
+        sample = feeds.one()
         with self._session(case.target, path, threads) as session:
+            if self._takes_photos(case, session):
+                sample = feeds.photo(sample)
             if isinstance(session, DeviceSession):
                 return benchmark.speed_on_phone(session, sample, self._policy, self.phones.cool_seconds)
             return benchmark.speed(session.time(sample, self._policy))
 
     def memory(self, case: Case, path: Path, threads: int) -> Memory:
         """Memory of a fresh process that runs the artifact."""
-        sample = self.subject(case.spec).feeds.one()
+        feeds = self.subject(case.spec).feeds
+        sample = feeds.one()
         with self._session(case.target, path, threads, fresh=True) as session:
+            if self._takes_photos(case, session):
+                sample = feeds.photo(sample)
             return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
 
     def surroundings(self, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -242,11 +248,17 @@ class Lab:
         if target not in answers:
             feeds = self.subject(case.spec).feeds
             with self._session(case.target, path, self._threads) as session:
-                count = _affordable(session, feeds.evaluation())
-                real = session.run_many(feeds.evaluation().first(count).arrays)
-                made = session.run_many(feeds.generated().arrays)
+                given = feeds.photos if self._takes_photos(case, session) else _as_they_are
+                count = _affordable(session, given(feeds.evaluation().first(FEWEST_SAMPLES)))
+                real = session.run_many(given(feeds.evaluation().first(count)).arrays)
+                made = session.run_many(given(feeds.generated()).arrays)
             answers[target] = real, made
         return answers[target]
+
+    def _takes_photos(self, case: Case, session: OpenedSession) -> bool:
+        """Whether the artifact prepares pictures itself: (height, width, channels), without a batch axis."""
+        wanted = self.subject(case.spec).original.card.inputs
+        return len(session.inputs[0].shape) == len(wanted[0].shape) - 1
 
     @contextmanager
     def _session(
@@ -280,6 +292,10 @@ def _affordable(session: OpenedSession, feed: Feed) -> int:
     if isinstance(session, DeviceSession):  # what it takes to reach the phone is there once
         seconds = session.inference_seconds
     return feed.count if seconds * feed.count <= PASS_SECONDS else FEWEST_SAMPLES
+
+
+def _as_they_are(feed: Feed) -> Feed:
+    return feed
 
 
 def override(case: Case) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from suite.discovery import BrokenFixture
 from suite.errors import UsageError
-from suite.spec import TFLITE, VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
+from suite.spec import COREML, TFLITE, VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
 
 
 def _host(*engines: str) -> tuple[Target, ...]:
@@ -23,7 +23,8 @@ _KERNELS = _host("litert-builtin", "litert-reference")
 _OLD_APPS = _host("tflite-runtime")
 _NOTEBOOKS = _host("tf-lite")
 # Core ML itself where there is one; else the evaluator, which executes the saved file in NumPy.
-_COREML = _host("coreml") if sys.platform == "darwin" else _host("coreml-evaluator")
+_COREML = _host("coreml", "coreml-evaluator") if sys.platform == "darwin" else _host("coreml-evaluator")
+_COMPUTE_UNITS = _host("coreml-cpu", "coreml-cpu-gpu", "coreml-cpu-ne")
 _FIRST = {"tflite": _LITERT, "coreml": _COREML}
 ARTIFACTS = tuple(dict.fromkeys(variant.suffix for variant in VARIANTS.values()))
 _ARTIFACTS = "a .tflite or .mlmodel file or a .mlpackage folder"
@@ -49,11 +50,14 @@ PROFILES: Mapping[str, tuple[Selection, ...]] = {
         Selection(("*",), ("float32", "float16", "dynamic_int8", "int8"), _LITERT),
         Selection(("digits_cnn",), _PRECISIONS, (*_KERNELS, *_OLD_APPS)),
         Selection(("squeezenet",), _PRECISIONS, _OLD_APPS),
+        Selection(("*",), ("mlprogram_float32", "mlprogram_float16"), _COREML),
     ),
     "full": (
         Selection(("*",), TFLITE, _LITERT),
         Selection(("*",), _PRECISIONS, (*_OLD_APPS, *_NOTEBOOKS)),
         Selection(_SMALL, _PRECISIONS, _KERNELS),
+        Selection(("*",), COREML, _COREML),
+        *((Selection(("*",), COREML, _COMPUTE_UNITS),) if sys.platform == "darwin" else ()),
     ),
 }
 
@@ -191,6 +195,11 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
     if twice:
         raise UsageError(f"two artifacts are both {' and '.join(sorted(twice))}: hold them in a run each")
     return found
+
+
+def first_target(path: Path) -> Target:
+    """Where an artifact of this kind of file runs, if nothing else is said."""
+    return _FIRST["tflite" if path.suffix == ".tflite" else "coreml"][0]
 
 
 def variant_of(path: Path) -> str:

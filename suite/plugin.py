@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from suite import environment, gates, invocation, phones, run
-from suite.benchmark import thread_counts
+from suite.benchmark import thread_counts, timed
 from suite.cache import default_cache
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
 from suite.lab import Lab
@@ -30,6 +30,7 @@ _MARKERS = {
     "android": "runs on phones over adb",
     "realtime": "runs behind a camera of 30 fps, in its callback and in a thread beside it; runs alone",
 }
+_TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
 _STAGE_OF = {
     Check.CONVERSION: Stage.CONVERT,
     Check.PARITY: Stage.COMPARE,
@@ -163,6 +164,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for case in metafunc.config.stash[_RUN].cases
         if (case.target.on_android or not of_phones) and (str(case.target) == _CAMERA or not of_camera)
     ]
+    if any(metafunc.definition.get_closest_marker(mark) for mark in _TIMED):
+        cases = [case for case in cases if timed(case.target)]
     if "threads" not in metafunc.fixturenames:
         made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases]
         metafunc.parametrize("case", made, scope="function")
@@ -182,6 +185,14 @@ def _marks(case: Case) -> list[pytest.MarkDecorator]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
+    empty = [
+        item
+        for item in items
+        if item.name.endswith("[NOTSET]") and "case" in getattr(item, "fixturenames", ())
+    ]
+    if empty:  # a check that no case of this run takes
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
     proofs = [(item, case, check) for item in items for case, check in [_proof(item)] if case and check]
     if not proofs:
         return
@@ -208,6 +219,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in items if not places.get(item, (False,))[0]]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+def _asks_for_a_case(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "case" in item.fixturenames
 
 
 def _proof(item: pytest.Item) -> tuple[Case | None, Check | None]:

@@ -10,6 +10,7 @@ from suite.environment import host
 from suite.lab import override
 from suite.matrix import Case
 from suite.record import Check, CheckResult, Record, Stage, Status
+from suite.runtimes import ENGINES
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Recorder:
 
     def finish(self, status: Status, stage: Stage, message: str, seconds: float) -> Record:
         """The record of this test."""
+        engine = ENGINES.get(self.case.target.engine)
         result = CheckResult(status=status, stage=stage, message=message, seconds=seconds)
         return Record(
             case_id=self.case.id,
@@ -43,13 +45,20 @@ class Recorder:
             message=message,
             checks={self.check: result},
             planned=(self.check,),
-            reasons=self.reasons,
+            engine=engine.called if engine else "",
+            reasons={**(_untimed(engine.untimed) if engine else {}), **self.reasons},
             notes=(*self.case.spec.notes, *self.notes),
             override=override(self.case),
             environment={**host(), **self.place, "options": self.options},
             recorded_at=now(),
             **self.sections,
         )
+
+
+def _untimed(why: str) -> dict[str, str]:
+    """The reasons for what an engine cannot measure."""
+    sections = ("latency", "throughput", "memory", "cpu", "gpu", "thermal")
+    return dict.fromkeys(sections, why) if why else {}
 
 
 def planned(case: Case, checks: tuple[Check, ...]) -> Record:
