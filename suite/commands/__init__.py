@@ -1,5 +1,7 @@
 """The commands of `python -m suite`: each public module here is one, of the same name.
 
+A name that Python keeps for itself has an underscore after it.
+
 A module states `HELP`, one line, and the two functions of `Command`. Its
 docstring is the long help. It imports what is slow inside `run`.
 """
@@ -30,4 +32,4 @@ def discover() -> Iterator[tuple[str, Command]]:
     """Every command by name, in alphabetical order."""
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
-            yield module.name, cast(Command, import_module(f"{__name__}.{module.name}"))
+            yield module.name.rstrip("_"), cast(Command, import_module(f"{__name__}.{module.name}"))

@@ -42,7 +42,7 @@ PLAIN = (
     "suite.commands",
 )
 # Commands that can reach devices or runtimes: that part of them cannot be done without a vendor's library.
-REACHING = ("suite.commands.phone", "suite.commands.compare")
+REACHING = ("suite.commands.phone", "suite.commands.compare", "suite.commands.bundle")
 # From the ground up: a module imports from its own row and those above it. A new module takes the
 # lowest row that what it imports allows.
 ROWS: tuple[tuple[str, ...], ...] = (
@@ -97,10 +97,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.realtime",
         "suite.devices",
     ),
-    ("suite.original",),
+    ("suite.original", "suite.replayed"),
     ("suite.converters.artifact",),
     ("suite.lab", "suite.phones", "suite.api"),
-    ("suite.sides", "suite.recorder"),
+    ("suite.sides", "suite.recorder", "suite.golden"),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),
     ("suite.plugin",),
