@@ -29,6 +29,7 @@ from suite.thresholds import Thresholds
 Answers = dict[str, Array]
 OpenedSession = runtimes.RemoteSession | DeviceSession
 FEWEST_SAMPLES = 64  # real ones that parity rests on at least
+PREPARE_SECONDS = 900.0  # Xcode builds the app at first use
 STATIC_SECONDS = 120.0
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
@@ -193,14 +194,22 @@ class Lab:
                 return benchmark.speed_on_phone(session, sample, self._policy, self.phones.cool_seconds)
             return benchmark.speed(session.time(sample, self._policy))
 
-    def memory(self, case: Case, path: Path, threads: int) -> Memory:
-        """Memory of a fresh process that runs the artifact."""
+    def memory(self, case: Case, path: Path, threads: int) -> Memory | None:
+        """Memory of a fresh process that runs the artifact; None where it is not told."""
+        if case.target.on_ios:
+            return None
         feeds = self.subject(case.spec).feeds
         sample = feeds.one()
         with self._session(case.target, path, threads, fresh=True) as session:
             if self._takes_photos(case, session):
                 sample = feeds.photo(sample)
             return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
+
+    def placement(self, case: Case, path: Path) -> dict[str, dict[str, int]]:
+        """Where Core ML would run each operator on an iPhone: compute device -> operator -> count."""
+        with self._session(case.target, path, 1) as session:
+            assert isinstance(session, runtimes.RemoteSession)
+            return session.placement()
 
     def surroundings(self, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
         """What is known of the place of a case beside this machine, and what a reader must know of it."""
@@ -269,6 +278,13 @@ class Lab:
             with self.phones.session(target, path, threads=threads, tensors=self._described(path)) as there:
                 yield there
             return
+        if target.on_ios:
+            engine = iphone_engine(target)
+            with runtimes.open_session(
+                engine, path, threads=1, worker=self.pool.worker(engine.worker)
+            ) as plugged_in:
+                yield plugged_in
+            return
         worker = None if fresh else self.pool.worker(runtimes.ENGINES[target.engine].worker)
         with runtimes.open_session(target.engine, path, threads=threads, worker=worker) as here:
             yield here
@@ -296,6 +312,17 @@ def _affordable(session: OpenedSession, feed: Feed) -> int:
 
 def _as_they_are(feed: Feed) -> Feed:
     return feed
+
+
+def iphone_engine(target: Target) -> runtimes.Engine:
+    """The engine of one iPhone or iPad, whose place is `ios:<udid>`."""
+    return runtimes.Engine(
+        "suite.devices.ios:open_session",
+        "iPhone",
+        "coremltools",
+        (target.place.removeprefix("ios:"),),
+        load_seconds=PREPARE_SECONDS,
+    )
 
 
 def override(case: Case) -> dict[str, Any]:

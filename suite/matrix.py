@@ -99,6 +99,7 @@ class Request:
     models: tuple[str, ...] = ()  # patterns; empty: those of the profile
     variants: tuple[str, ...] = ()  # empty: those of the profile
     artifacts: tuple[Path, ...] = field(default=())
+    iphones: tuple[Target, ...] = ()  # where every Core ML artifact runs besides
     phones: tuple[Target, ...] = ()  # where every TFLite artifact runs besides
 
 
@@ -119,13 +120,14 @@ def cases(models: Mapping[str, ModelSpec | BrokenFixture], request: Request) -> 
             case = Case(spec, VARIANTS[variant], target, broken)
             found[case.id] = case
         own = [case for case in found.values() if case.spec is spec]
-        found |= {case.id: case for case in _on_phones(own, request.phones)}
+        on_phones = [*_on_phones(own, request.phones), *_on_phones(own, request.iphones, "coreml")]
+        found |= {case.id: case for case in on_phones}
     return list(found.values())
 
 
-def _on_phones(own: Iterable[Case], phones: Sequence[Target]) -> Iterable[Case]:
-    """The cases of one model on phones: each of its TFLite artifacts once on each target there."""
-    artifacts = {(case.variant.name, case.artifact): case for case in own if case.variant.format == "tflite"}
+def _on_phones(own: Iterable[Case], phones: Sequence[Target], format: str = "tflite") -> Iterable[Case]:
+    """The cases of one model on phones: each artifact of the format once on each target there."""
+    artifacts = {(case.variant.name, case.artifact): case for case in own if case.variant.format == format}
     for case in artifacts.values():
         yield from (replace(case, target=target) for target in phones)
 
@@ -190,7 +192,7 @@ def _artifact_cases(chosen: list[tuple[ModelSpec, str]], request: Request) -> li
         variant = VARIANTS[request.variants[0] if len(request.variants) == 1 else variant_of(path)]
         targets = _FIRST[variant.format]
         found.extend(Case(spec, variant, target, broken, path.resolve()) for target in targets)
-    found += _on_phones(found, request.phones)
+    found += [*_on_phones(found, request.phones), *_on_phones(found, request.iphones, "coreml")]
     twice = {case.id for case in found if sum(other.id == case.id for other in found) > 1}
     if twice:
         raise UsageError(f"two artifacts are both {' and '.join(sorted(twice))}: hold them in a run each")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from suite import environment, gates, invocation, phones, run
+from suite import environment, gates, invocation, iphones, phones, run
 from suite.benchmark import thread_counts, timed
 from suite.cache import default_cache
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
@@ -29,6 +29,7 @@ _MARKERS = {
     "host_parity": "holds a phone's outputs to this machine's, by the same artifact",
     "android": "runs on phones over adb",
     "realtime": "runs behind a camera of 30 fps, in its callback and in a thread beside it; runs alone",
+    "ios": "runs on iPhones that are plugged into this Mac",
 }
 _TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
 _STAGE_OF = {
@@ -117,7 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     try:
-        config.stash[_RUN] = run.Run.from_config(config, phones.made_of(config))
+        config.stash[_RUN] = run.Run.from_config(config, phones.made_of(config), iphones.targets(config))
     except PocketproofError as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.benchmark_json:
@@ -142,6 +143,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what was not asked for: tests of phones, minutes on end, and cameras in the smoke profile."""
     left_out = {
+        iphones.TESTS: not iphones.asked(config),
         phones.TESTS: not config.stash[_RUN].phones.phones,
         "test_realtime.py": config.option.profile == "smoke",
         "test_sustained.py": not config.option.sustained,
@@ -164,6 +166,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for case in metafunc.config.stash[_RUN].cases
         if (case.target.on_android or not of_phones) and (str(case.target) == _CAMERA or not of_camera)
     ]
+    if metafunc.definition.get_closest_marker("ios") is not None:
+        cases = [case for case in cases if case.target.on_ios]
     if any(metafunc.definition.get_closest_marker(mark) for mark in _TIMED):
         cases = [case for case in cases if timed(case.target)]
     if "threads" not in metafunc.fixturenames:
@@ -179,6 +183,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    if case.target.on_ios:
+        return [pytest.mark.ios]
     return [pytest.mark.android] if case.target.on_android else []
 
 
@@ -271,8 +277,12 @@ def recorder(request: pytest.FixtureRequest, case: Case) -> Recorder:
 
 
 @pytest.fixture
-def artifact(case: Case, lab: Lab, recorder: Recorder) -> tuple[Path, Artifact]:
+def artifact(
+    request: pytest.FixtureRequest, case: Case, lab: Lab, recorder: Recorder
+) -> tuple[Path, Artifact]:
     """The converted (or given) file of the case, and what is known of it."""
+    if case.target.on_ios:
+        iphones.check(case.target, request.config)
     path, facts = lab.artifact(case)
     recorder.place, notes = lab.surroundings(case)
     recorder.notes = (*lab.subject(case.spec).feeds.notes, *notes)

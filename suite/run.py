@@ -21,7 +21,7 @@ from suite.gates import Verdict
 from suite.matrix import Case, Request, cases, unknown
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
-from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec
+from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec, Target
 from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
@@ -64,7 +64,7 @@ class Run:
     in_progress: ClassVar[Run | None] = None
 
     @classmethod
-    def from_config(cls, config: Any, phones: Fleet) -> Run:
+    def from_config(cls, config: Any, phones: Fleet, iphones: tuple[Target, ...] = ()) -> Run:
         """Read the options; UsageError for what cannot be."""
         options = config.option
         models = _models(options)
@@ -74,6 +74,7 @@ class Run:
             variants=_names(options.variants),
             artifacts=tuple(Path(path) for path in options.artifact),
             phones=phones.targets(_names(options.engines)),
+            iphones=iphones,
         )
         _check_weights(options.weights)
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):

@@ -85,6 +85,11 @@ class Target:
         return f"{self.place}/{self.engine}"
 
     @property
+    def on_ios(self) -> bool:
+        """Whether it is an iPhone or iPad."""
+        return self.place.startswith("ios")
+
+    @property
     def on_android(self) -> bool:
         """Whether it is a phone over adb."""
         return self.place.startswith("android:")

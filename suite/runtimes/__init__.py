@@ -36,6 +36,7 @@ class Engine:
     worker: str  # engines that share a worker share its process
     package: str
     arguments: tuple[str, ...] = ()
+    load_seconds: float = 180.0  # TensorFlow's own import is among it
     called: str = ""  # in a record, where the target's own name does not say it
     untimed: str = ""  # why its latency and memory say nothing
 
@@ -70,7 +71,7 @@ ENGINES: Mapping[str, Engine] = {
     },
 }
 
-LOAD_SECONDS = 180.0  # TensorFlow's own import is among it
+LOAD_SECONDS = 180.0
 RUN_SECONDS = 900.0
 LARGE_BYTES = 4 << 30  # of a worker between two models
 _PACKAGE_ALIASES = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
@@ -115,11 +116,16 @@ class Pool:
 class RemoteSession:
     """A session in a worker, as the Session protocol has it."""
 
-    def __init__(self, worker: Worker, engine: str, path: Path, threads: int) -> None:
+    def __init__(self, worker: Worker, engine: Engine, path: Path, threads: int) -> None:
         self._worker = worker
-        spec = ENGINES[engine]
         worker.call(
-            "open", spec.factory, path, threads, *spec.arguments, stage=Stage.LOAD, timeout=LOAD_SECONDS
+            "open",
+            engine.factory,
+            path,
+            threads,
+            *engine.arguments,
+            stage=Stage.LOAD,
+            timeout=engine.load_seconds,
         )
         self.inputs: tuple[TensorInfo, ...] = self._call(".inputs")
         self.outputs: tuple[TensorInfo, ...] = self._call(".outputs")
@@ -138,6 +144,11 @@ class RemoteSession:
         """Time back-to-back inferences, in the worker."""
         timing: Timing = self._call(".time", dict(feed), policy)
         return timing
+
+    def placement(self) -> dict[str, dict[str, int]]:
+        """Compute device -> operator -> count, where the engine tells it."""
+        found: dict[str, dict[str, int]] = self._call(".placement")
+        return found
 
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
         """Memory of the worker after `runs` inferences."""
@@ -173,13 +184,15 @@ class RemoteSession:
 
 @contextmanager
 def open_session(
-    engine: str, path: Path, *, threads: int, worker: Worker | None = None
+    engine: str | Engine, path: Path, *, threads: int, worker: Worker | None = None
 ) -> Iterator[RemoteSession]:
     """Open an artifact on an engine, in `worker` or in one of its own that ends with the session."""
-    if engine not in ENGINES:
-        raise UsageError(f"unknown engine {engine!r}: known are {', '.join(ENGINES)}")
+    if isinstance(engine, str):
+        if engine not in ENGINES:
+            raise UsageError(f"unknown engine {engine!r}: known are {', '.join(ENGINES)}")
+        engine = ENGINES[engine]
     if worker is None:
-        with Worker(ENGINES[engine].worker) as own:
+        with Worker(engine.worker) as own:
             yield RemoteSession(own, engine, path, threads)
         return
     session = RemoteSession(worker, engine, path, threads)

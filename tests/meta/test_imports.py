@@ -99,7 +99,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("suite.original", "suite.replayed"),
     ("suite.converters.artifact",),
-    ("suite.lab", "suite.phones", "suite.api"),
+    ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     ("suite.sides", "suite.recorder", "suite.golden"),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),

@@ -30,7 +30,7 @@ def build(weights):
     x = layers.ZeroPadding2D(1)(image)
     x = layers.Conv2D(16, 3, strides=2, use_bias=False)(x)
     x = layers.BatchNormalization(
-        beta_initializer=keras.initializers.RandomNormal(0.5, 0.3), gamma_initializer="ones"
+        beta_initializer=keras.initializers.RandomNormal(3.0, 3.0)  # so that some values pass six
     )(x)
     x = layers.ReLU(6.0)(x)
     x = layers.Conv2D(32, 3, strides=2, padding="same", bias_initializer="random_normal")(x)
