@@ -12,7 +12,7 @@ from suite.runtimes.worker import Worker
 from suite.spec import Target
 
 TESTS = "test_ios.py"  # that only iPhones can take
-LIST_SECONDS = 60.0
+LIST_SECONDS = 300.0
 _NONE = Target("ios", "coreml")
 _why: dict[int, str] = {}  # by configuration: why no device is ready
 

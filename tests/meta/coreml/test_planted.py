@@ -76,7 +76,7 @@ def _bias(copy: Copy) -> None:
         values[np.abs(values).argmax()] = 0
         return values
 
-    copy.change(copy.argument(copy.operation("conv", 1), "bias"), alter)
+    copy.change(copy.argument(copy.operation("conv"), "bias"), alter)
 
 
 def _relu6(copy: Copy) -> None:
@@ -235,6 +235,6 @@ def test_what_is_planted_is_in_the_file(proof: Proof, tmp_path: Path) -> None:
     path, _ = proof.model.convert("mlprogram_float32")
     copy = Copy(path, tmp_path)
     _bias(copy)
-    value = copy.argument(copy.operation("conv", 1), "bias")
+    value = copy.argument(copy.operation("conv"), "bias")
     before, after = (open_saved(one).array(value) for one in (path, copy.save()))
     assert (before != after).sum() == 1

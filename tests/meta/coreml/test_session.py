@@ -1,4 +1,4 @@
-"""The session that runs Core ML itself, over coremltools' MLModel with the evaluator in the framework's place."""
+"""The session that runs Core ML itself, by MLModel, with the evaluator in the framework's place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ with proxy.installed():
     session = open_session(path, 2, "CPU_AND_NE")
     many = session.run_many({"image": photos})
     one = session.run({"image": photos[0]})
-    timing = session.time({"image": photos[:1]}, TimingPolicy(min_runs=3, min_seconds=0, warmup_min_seconds=0))
+    policy = TimingPolicy(min_runs=3, min_seconds=0, warmup_min_seconds=0)
+    timing = session.time({"image": photos[:1]}, policy)
     assert len(timing.samples_ns) >= 3 and timing.load_ns > 0
     assert session.memory({"image": photos[:1]}, 2).peak_bytes > 0
     name = session.outputs[0].name
