@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from suite.thresholds import Thresholds
 Answers = dict[str, Array]
 OpenedSession = runtimes.RemoteSession | DeviceSession
 FEWEST_SAMPLES = 64  # real ones that parity rests on at least
+EVALUATOR = "coreml-evaluator"  # what Core ML is held to
+EVALUATOR_SECONDS = 40.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 PREPARE_SECONDS = 900.0  # Xcode builds the app at first use
 STATIC_SECONDS = 120.0
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
@@ -167,10 +169,12 @@ class Lab:
         )
 
     def host_parity(self, case: Case, path: Path, sha256: str) -> Parity:
-        """Hold a phone's answers to this machine's, by the same artifact on the same tensors."""
+        """Hold a phone's or Core ML's answers to this machine's, by the same artifact on the same tensors."""
         there = self._run(case, path, sha256)
         here = self._run(
-            replace(case, target=Target("host", fleet.ENGINES[case.target.engine])), path, sha256
+            replace(case, target=Target("host", fleet.ENGINES.get(case.target.engine, EVALUATOR))),
+            path,
+            sha256,
         )
         count = len(next(iter(there[0].values())))
         names = self.subject(case.spec).feeds.generated().names
@@ -180,7 +184,7 @@ class Lab:
             names,
             self.limits(case)[0],
             quantised=case.variant.quantised,
-            steps=inspection.output_steps(path),
+            steps=inspection.output_steps(path) if path.suffix == ".tflite" else (),
         )
 
     def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
@@ -258,7 +262,8 @@ class Lab:
             feeds = self.subject(case.spec).feeds
             with self._session(case.target, path, self._threads) as session:
                 given = feeds.photos if self._takes_photos(case, session) else _as_they_are
-                count = _affordable(session, given(feeds.evaluation().first(FEWEST_SAMPLES)))
+                patience = PASS_SECONDS if benchmark.timed(case.target) else EVALUATOR_SECONDS
+                count = _affordable(session, feeds.evaluation(), given, patience)
                 real = session.run_many(given(feeds.evaluation().first(count)).arrays)
                 made = session.run_many(given(feeds.generated()).arrays)
             answers[target] = real, made
@@ -298,16 +303,16 @@ class Lab:
         return self._tensors[1]
 
 
-def _affordable(session: OpenedSession, feed: Feed) -> int:
+def _affordable(session: OpenedSession, feed: Feed, given: Callable[[Feed], Feed], patience: float) -> int:
     """All samples, or the first FEWEST_SAMPLES where the engine is so slow that all would take minutes."""
     if feed.count <= FEWEST_SAMPLES:
         return feed.count
     start = time.perf_counter()
-    session.run_many(feed.first(1).arrays)
+    session.run_many(given(feed.first(1)).arrays)
     seconds = time.perf_counter() - start
     if isinstance(session, DeviceSession):  # what it takes to reach the phone is there once
         seconds = session.inference_seconds
-    return feed.count if seconds * feed.count <= PASS_SECONDS else FEWEST_SAMPLES
+    return feed.count if seconds * feed.count <= patience else FEWEST_SAMPLES
 
 
 def _as_they_are(feed: Feed) -> Feed:

@@ -166,6 +166,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for case in metafunc.config.stash[_RUN].cases
         if (case.target.on_android or not of_phones) and (str(case.target) == _CAMERA or not of_camera)
     ]
+    if not of_phones and metafunc.definition.get_closest_marker("host_parity") is not None:
+        cases = [case for case in cases if case.variant.format == "coreml" and timed(case.target)]
     if metafunc.definition.get_closest_marker("ios") is not None:
         cases = [case for case in cases if case.target.on_ios]
     if any(metafunc.definition.get_closest_marker(mark) for mark in _TIMED):

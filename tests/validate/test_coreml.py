@@ -1,0 +1,16 @@
+"""Core ML, on a Mac or an iPhone, answers as the evaluator does by the same artifact."""
+
+import pytest
+
+from suite.gates import check_host
+from suite.plugin import enforce
+from suite.record import Stage
+
+
+@pytest.mark.host_parity
+def test_host_parity(case, artifact, lab, limits, recorder):
+    path, facts = artifact
+    parity = lab.host_parity(case, path, facts.sha256)
+    recorder.add(artifact=facts, host_parity=parity)
+    recorder.said = f"{parity.real.sqnr_db:.1f} dB"
+    enforce(check_host(parity, limits[0]), Stage.COMPARE)
