@@ -30,7 +30,7 @@ def timed(target: Target) -> bool:
 def thread_counts(target: Target) -> tuple[int, ...]:
     """How many threads to measure with; the last is what a report and a gate go by."""
     if target.on_ios or target.engine.startswith("coreml"):  # Core ML divides its work itself
-        return (cores(),)
+        return (1,)
     return PHONE_THREADS if target.on_android else tuple(host_thread_counts())
 
 

@@ -252,7 +252,8 @@ def _stable_identifiers(text: str) -> str:
     new = {old: str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])) for old, item in items.items()}
     manifest["itemInfoEntries"] = {new[old]: item for old, item in items.items()}
     manifest["rootModelIdentifier"] = new[manifest["rootModelIdentifier"]]
-    return json.dumps(manifest, indent=4, sort_keys=True)
+    # To the byte as coremltools writes it again whenever it opens the package.
+    return json.dumps(manifest, indent=4, sort_keys=True) + "\n"
 
 
 @contextlib.contextmanager
