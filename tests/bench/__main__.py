@@ -6,6 +6,7 @@ ab       A against A, and against A slowed by 5 %, on real models
 camera   the camera-paced scheduler's own jitter, and a model slower than a frame behind it
 results  the gate over 10,000 recorded cases; the report of 1,000: built, opened, its size
 coreml   how near the Core ML artifacts of the ten models come to Keras, by the evaluator
+evaluator  the Core ML evaluator's time for one picture against LiteRT's, one thread each
 cold     the default profile from an empty cache and again with nothing changed,
          against the converter calls, timed loops and data-set passes it consists of
 """
@@ -15,11 +16,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ab, camera, cold, collect, coreml, latency, results
+from tests.bench import ab, camera, cold, collect, coreml, evaluator, latency, results
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part.main
-    for part in (collect, latency, ab, camera, results, coreml, cold)
+    for part in (collect, latency, ab, camera, results, coreml, evaluator, cold)
 }
 
 

@@ -23,7 +23,7 @@ VENDORS = {
     "h5py",
     "adbutils",
 }
-ADAPTERS = ("suite.runtimes", "suite.converters", "suite.devices")
+ADAPTERS = ("suite.runtimes", "suite.converters", "suite.devices", "suite.coreml.proxy")
 # What a report and a gate are made of, on machines without any vendor library.
 PLAIN = (
     "suite.record",
