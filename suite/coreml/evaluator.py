@@ -30,6 +30,7 @@ from suite.record import Stage
 from suite.runtimes.base import TensorInfo
 from suite.spec import Array
 
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError)
 NEWEST = 10  # specification version; iOS 26
 _NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
@@ -77,7 +78,14 @@ class Evaluator:
         Raises CaseError for a file that is damaged or not what it says,
         Unsupported for operations that are not known.
         """
-        return cls(open_saved(Path(path)))
+        saved = open_saved(Path(path))
+        try:
+            return cls(saved)
+        except _UNREADABLE as error:  # in a place that no check of ours foresaw
+            raise CaseError(
+                f"{saved.path.name} is damaged: {type(error).__name__}: {str(error)[:200]}. Convert it again",
+                stage=Stage.LOAD,
+            ) from error
 
     def run(self, feed: Mapping[str, Any]) -> dict[str, Array]:
         """One inference, as an app would do it; outputs by name, the label of a classifier among them.

@@ -93,6 +93,7 @@ class Package:
         name: str,
         shape: tuple[int, ...],
         dtype: str = "float32",
+        /,
         **arguments: str | list[str],
     ) -> Any:
         one = self.block.operations.add(type=kind)
