@@ -1,0 +1,202 @@
+"""Golden bundles: made, replayed by their own script, and brought back; nothing altered is taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite import replayed
+from suite.__main__ import main
+from suite.cache import Cache
+from suite.discovery import load_fixture
+from suite.errors import UsageError
+from suite.golden import make
+from suite.lab import Lab
+from suite.matrix import Case
+from suite.record import Check, Status
+from suite.spec import VARIANTS, Target
+from suite.store import load
+from suite.thresholds import Thresholds
+from tests.meta.coreml.conftest import PHOTO
+
+ROOT = Path(__file__).parents[2]
+# Core ML's place taken by the evaluator, as coremltools itself looks for it; the script runs unmodified.
+STAND_IN = """
+import runpy, sys
+from suite.coreml import proxy
+sys.argv = sys.argv[1:]
+with proxy.installed():
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(shared_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
+    fixture = folder / "photo.py"
+    fixture.write_text(PHOTO.replace("{mode}", "torch"))
+    lab = Lab(shared_cache, Thresholds())
+    try:
+        case = Case(load_fixture(fixture), VARIANTS["mlprogram_float32"], Target("host", "coreml"))
+        return make(lab, case, folder / "bundle", samples=4)
+    finally:
+        lab.close()
+
+
+def replay(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", STAND_IN, str(folder / "replay.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def replayed_bundle(bundle: Path) -> Path:
+    done = replay(bundle, "--units", "ALL,CPU_ONLY")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed SQNR" in done.stdout
+    return bundle
+
+
+@pytest.fixture
+def copy(replayed_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(replayed_bundle, tmp_path / "bundle"))
+
+
+def test_a_result_comes_back_as_a_run_that_passes(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "run"
+    assert main(["import", str(copy / "result.json"), "--report-dir", str(report)]) == 0
+    assert "passed: 2 cases" in capsys.readouterr().out
+    records = {record.case_id: record for record in load(report).records}
+    assert list(records) == [
+        "photo/mlprogram_float32/stand-in/coreml",
+        "photo/mlprogram_float32/stand-in/coreml-cpu",
+    ]
+    for record in records.values():
+        assert (record.engine, record.latency) == ("evaluator", None)
+        assert record.reasons["latency"].startswith("engine: evaluator")
+        assert record.parity is not None
+        assert record.parity.real.cosine_similarity > 0.99999
+        assert record.checks[Check.PARITY].status is Status.PASSED
+        assert "stand-in" in " ".join(record.notes)
+    assert (report / "index.html").is_file()
+
+
+def test_a_result_from_a_mac_carries_its_latency(copy: Path) -> None:
+    """Only what the machine says of itself is planted here; the rest is the replay's."""
+    file = copy / "result.json"
+    result = json.loads(file.read_text())
+    result["machine"]["system"] = "Darwin"
+    for run in result["runs"].values():
+        run["samples_ns"] = [2_000_000] * 50
+    file.write_text(json.dumps(result))
+    one, _ = replayed.records(file)
+    assert one.case_id == "photo/mlprogram_float32/mac/coreml"
+    assert one.engine == ""
+    assert one.latency is not None
+    assert one.throughput is not None
+    assert one.throughput.inferences_per_second == pytest.approx(500)
+
+
+def test_an_answer_that_is_off_fails_whatever_the_result_says(copy: Path) -> None:
+    import base64
+
+    file = copy / "result.json"
+    result = json.loads(file.read_text())
+    packed = result["runs"]["ALL"]["answers"]["real"]["classLabel_probs"]
+    values = np.frombuffer(base64.b64decode(packed["float32"]), "<f4") * 1.01
+    packed["float32"] = base64.b64encode(values.astype("<f4").tobytes()).decode()
+    file.write_text(json.dumps(result))
+    bad, good = replayed.records(file)
+    assert (bad.status, good.status) == (Status.FAILED, Status.PASSED)
+    assert "max scaled difference" in bad.message
+
+
+def _other_bundle(folder: Path) -> None:
+    contents = json.loads((folder / "bundle.json").read_text())
+    contents["tolerance"]["min_cosine"] = 0.5
+    (folder / "bundle.json").write_text(json.dumps(contents))
+
+
+def _other_script(folder: Path) -> None:
+    result = json.loads((folder / "result.json").read_text())
+    result["replay"] = "0" * 64
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def _half_a_result(folder: Path) -> None:
+    result = json.loads((folder / "result.json").read_text())
+    del result["runs"]["ALL"]["answers"]["real"]
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_other_bundle, "is the result of another bundle"),
+        (
+            lambda folder: (folder / "reference.npz").write_bytes(b"1"),
+            "reference.npz is not as it was bundled",
+        ),
+        (lambda folder: (folder / "model.mlpackage" / "Manifest.json").unlink(), "is not as it was bundled"),
+        (_other_script, "made by an altered replay.py"),
+        (_half_a_result, "is no whole result"),
+        (lambda folder: (folder / "result.json").write_text("[]"), "holds a list"),
+        (lambda folder: (folder / "result.json").write_text("{"), "is not the result of a replay"),
+        (lambda folder: (folder / "bundle.json").unlink(), "a golden bundle was expected there"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(
+    copy: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    spoil(copy)
+    with pytest.raises(UsageError, match=words):
+        replayed.records(copy / "result.json")
+
+
+def test_the_script_refuses_a_bundle_that_was_altered(copy: Path) -> None:
+    (copy / "samples.npz").write_bytes(b"1")
+    done = replay(copy)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "not as they were bundled: samples.npz. Copy the bundle anew\n",
+    )
+
+
+def test_the_script_fails_a_model_that_answers_otherwise(copy: Path) -> None:
+    contents = json.loads((copy / "bundle.json").read_text())
+    with np.load(copy / "reference.npz") as stored:
+        np.savez(copy / "reference.npz", **{name: stored[name] * 1.01 for name in stored.files})
+    contents["files"]["reference.npz"] = replayed.sha256_tree(copy / "reference.npz")
+    (copy / "bundle.json").write_text(json.dumps(contents))
+    done = replay(copy, "--units", "CPU_ONLY")
+    assert done.returncode == 1
+    assert "classLabel_probs, real: max_scaled_diff is" in done.stdout
+
+
+def test_a_bundle_goes_into_a_folder_of_its_own_and_is_of_core_ml(bundle: Path) -> None:
+    lab = Lab(Cache(bundle.parent / "unused"), Thresholds())
+    fixture = load_fixture(bundle.parent / "photo.py")
+    try:
+        with pytest.raises(UsageError, match="is not empty: name another folder"):
+            make(lab, Case(fixture, VARIANTS["neuralnetwork"], Target("host", "coreml")), bundle)
+        with pytest.raises(UsageError, match="float32 is no Core ML variant"):
+            make(lab, Case(fixture, VARIANTS["float32"], Target("host", "coreml")), bundle)
+    finally:
+        lab.close()
+    assert main(["bundle", "mobilenet_v9"]) == 2
+    assert main(["bundle", "digits_cnn", "--variant", "mlprogram_float33"]) == 2
