@@ -40,7 +40,7 @@ class Speed:
 
     latency: Latency
     throughput: Throughput
-    cpu: Cpu
+    cpu: Cpu | None
     gpu: Mapping[str, Any] | None = None
     thermal: Mapping[str, Any] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)  # of what was not measured
@@ -81,21 +81,22 @@ def speed_on_phone(session: DeviceSession, sample: Feed, policy: TimingPolicy, c
         gpu=gpu,
         thermal=thermal,
         reasons={
-            name: why for name, why in silence.items() if {"gpu": gpu, "thermal": thermal}[name] is None
+            **{name: why for name, why in measured.reasons.items() if name not in silence},
+            **{name: why for name, why in silence.items() if {"gpu": gpu, "thermal": thermal}[name] is None},
         },
     )
 
 
 def speed(timing: Timing) -> Speed:
-    """Throughput and CPU share follow from the raw samples."""
-    busy_seconds = sum(timing.samples_ns) / 1e9
+    """Throughput and CPU share follow from the raw samples, or from what the tool tells in their place."""
+    latency, told = Latency(**asdict(timing)), timing.summary_ms
+    seconds = told["mean"] / 1e3 if told else sum(timing.samples_ns) / len(timing.samples_ns) / 1e9
+    cpu = Cpu(percent=100 * timing.cpu_ns / timing.wall_ns, threads=timing.threads) if not told else None
     return Speed(
-        latency=Latency(**asdict(timing)),
-        throughput=Throughput(
-            inferences_per_second=len(timing.samples_ns) / busy_seconds, threads=timing.threads
-        ),
-        cpu=Cpu(percent=100 * timing.cpu_ns / timing.wall_ns, threads=timing.threads),
-        reasons=_HERE,
+        latency=latency,
+        throughput=Throughput(inferences_per_second=1 / seconds, threads=timing.threads),
+        cpu=cpu,
+        reasons={**_HERE, **({} if cpu else {"cpu": "the tool that measured does not tell it"})},
     )
 
 

@@ -14,10 +14,10 @@ from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import inspection
 from suite.converters.interface import interface
-from suite.devices import facts, fleet
+from suite.devices import fleet
 from suite.devices.fleet import Fleet, Tensors
 from suite.devices.session import DeviceSession
-from suite.errors import CaseError
+from suite.errors import CaseError, StagedError
 from suite.feeds import Feed, Feeds, scratch_folder
 from suite.matrix import Case
 from suite.original import Original
@@ -198,16 +198,21 @@ class Lab:
                 return benchmark.speed_on_phone(session, sample, self._policy, self.phones.cool_seconds)
             return benchmark.speed(session.time(sample, self._policy))
 
-    def memory(self, case: Case, path: Path, threads: int) -> Memory | None:
-        """Memory of a fresh process that runs the artifact; None where it is not told."""
+    def memory(self, case: Case, path: Path, threads: int) -> Memory | str:
+        """Memory of a fresh process that runs the artifact; a reason where the place does not tell."""
         if case.target.on_ios:
-            return None
+            return "the app on the device does not tell it"
         feeds = self.subject(case.spec).feeds
         sample = feeds.one()
         with self._session(case.target, path, threads, fresh=True) as session:
             if self._takes_photos(case, session):
                 sample = feeds.photo(sample)
-            return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
+            try:
+                return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
+            except StagedError as silent:
+                if silent.stage is not Stage.MEASURE:
+                    raise
+                return str(silent)
 
     def placement(self, case: Case, path: Path) -> dict[str, dict[str, int]]:
         """Where Core ML would run each operator on an iPhone: compute device -> operator -> count."""
@@ -219,8 +224,7 @@ class Lab:
         """What is known of the place of a case beside this machine, and what a reader must know of it."""
         if not case.target.on_android:
             return {}, ()
-        phone = self.phones.device(case.target)
-        return facts.environment(phone), facts.notes(phone)
+        return self.phones.surroundings(case.target)
 
     def sustained(self, case: Case, path: Path, threads: int, minutes: float) -> Sustained:
         """Run the artifact back to back for minutes."""
@@ -280,7 +284,10 @@ class Lab:
     ) -> Iterator[OpenedSession]:
         """The artifact where the case runs; `fresh`: in a process that has held no other."""
         if target.on_android:
-            with self.phones.session(target, path, threads=threads, tensors=self._described(path)) as there:
+            described, float32 = self._described(path), inspection.inspect(path).variant == "float32"
+            with self.phones.session(
+                target, path, threads=threads, tensors=described, float32=float32
+            ) as there:
                 yield there
             return
         if target.on_ios:

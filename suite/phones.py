@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from suite.devices import fleet, standin
+from suite.devices.benchmark_model import DELEGATES
 from suite.devices.fleet import Fleet, Phone
 from suite.devices.rootfs import native_abi
 from suite.devices.vitals import COOL_SECONDS
@@ -40,12 +41,24 @@ def add_options(add: Callable[..., None]) -> None:
         help=f"what computes on a phone: {', '.join(fleet.ENGINES)} (default: %(default)s)",
     )
     add(
+        "--benchmark-model",
+        metavar="PATH",
+        default="",
+        help="measure with this benchmark_model of Google's (a program, or a folder that holds it and its "
+        f"libraries); without it {', '.join(DELEGATES)} fetch it, and the others use device_runner",
+    )
+    add(
         "--cool-wait",
         metavar="SECONDS",
         type=float,
         default=COOL_SECONDS,
         help="wait so long for a hot phone to cool, before it is measured all the same and its latency gates "
         "say inconclusive (default: %(default)g)",
+    )
+    add(
+        "--fixed-performance",
+        action="store_true",
+        help="hold the phones' clocks steady meanwhile (Android 11 and newer); switched off again at the end",
     )
     add("--require-device", action="store_true", help="fail where no phone is ready, instead of skipping")
     add(
@@ -75,7 +88,12 @@ def made_of(config: Any) -> Fleet:
     """
     option = config.option
     given = getattr(config, "workerinput", {}).get("pocketproof_phones")
-    wishes = {"required": option.require_device, "cool_seconds": option.cool_wait}
+    wishes = {
+        "required": option.require_device,
+        "cool_seconds": option.cool_wait,
+        "fixed_performance": option.fixed_performance,
+        "benchmark_model": option.benchmark_model,
+    }
     if given is not None:
         return Fleet([Phone(**phone) for phone in given], **wishes)
     if not asked(config):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import floor, sqrt
+from math import floor, nan, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,26 @@ def summarise(samples_ns: Sequence[int]) -> Summary:
 def p50_ms(samples_ns: Sequence[int]) -> float:
     """Median of raw samples in milliseconds; ValueError as `summarise`."""
     return _percentile(_checked(samples_ns), 0.5) / NS_PER_MS
+
+
+def summary_of(latency: Latency) -> Summary:
+    """Of the raw samples; of what a tool that keeps none told, NaN where it did not.
+
+    Raises ValueError as `summarise`.
+    """
+    told = latency.summary_ms
+    if not told:
+        return summarise(latency.samples_ns)
+    return Summary(
+        n=round(told.get("n", 0)),
+        min_ms=told.get("min", nan),
+        mean_ms=told.get("mean", nan),
+        p50_ms=median_ms(latency),
+        p90_ms=nan,
+        p95_ms=told.get("p95", nan),
+        p99_ms=None,
+        mad_ms=nan,
+    )
 
 
 def median_ms(latency: Latency) -> float:

@@ -13,6 +13,7 @@ import re
 import shlex
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -26,6 +27,8 @@ from suite.errors import StagedError, UsageError
 from suite.record import Stage
 
 DIRECTORY = "/data/local/tmp/pocketproof"  # all that is ours on a phone
+_FIXED = f"{DIRECTORY}/fixed-performance"  # there while the mode is on: whoever cleans switches it off
+_FIX = "cmd power set-fixed-performance-mode-enabled"
 DEFAULT_PORT = 5037
 _SILENCE_SECONDS = 60  # without a byte, before a phone counts as gone
 _CONNECT_SECONDS = 10
@@ -138,6 +141,8 @@ class Device:
         self._wait_seconds = wait_seconds
         self._adb = _device(server, serial)
         self._held: dict[str, str] = {}  # our files there, as last seen: path -> sha256
+        self._away = False  # went in the middle of something
+        self._missed = False  # and was waited for in vain
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Device:
@@ -192,6 +197,9 @@ class Device:
         `trusting` what this object saw before. StagedError when the phone has
         something else than was sent.
         """
+        if self._away:  # what ran there when it went may run still
+            self.stop_runner()
+            self._away = self._missed = False
         wanted = {name: _sha256(path) for name, path in files.items()}
         if trusting and wanted.items() <= self._held.items():
             return
@@ -248,15 +256,46 @@ class Device:
         with contextlib.suppress(StagedError):
             self.stop_runner()
 
+    def wait_for_return(self, seconds: float) -> None:
+        """Where the phone went away, wait for it to be back; after that, whatever is asked of it tells."""
+        if not self._away or self._missed:
+            return
+        deadline = time.monotonic() + seconds
+        while not self._answers():
+            if time.monotonic() >= deadline:
+                self._missed = True  # it is not waited for again until it is back
+                return
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(StagedError):
+            return self.shell("true", stage=Stage.LOAD, timeout=5).status == 0
+        return False
+
     def forget(self) -> None:
         """Trust nothing that was seen before: the phone may have been away."""
         self._held.clear()
+        self._away = True
+
+    def fix_performance(self) -> None:
+        """Hold the clocks steady until the phone is cleaned, by any process; StagedError if it cannot."""
+        mark = f"mkdir -p {DIRECTORY} && : > {_FIXED}"
+        answer = self.shell(f"{mark} && {_FIX} true", stage=Stage.LOAD)
+        if answer.status:
+            self.shell(f"rm -f {_FIXED}", stage=Stage.LOAD)
+            words = " ".join((answer.stderr or answer.stdout).split())[-300:]
+            raise StagedError(
+                f"{self.serial}: fixed-performance mode cannot be set: {words}. It takes Android 11 or newer "
+                "and a maker who supports it: leave out --fixed-performance",
+                stage=Stage.LOAD,
+            )
 
     def clean(self) -> None:
-        """End what runs there and remove our directory."""
+        """End what runs there, give the phone its own clocks back, and remove our directory."""
         self._held.clear()
         self.stop_runner()
-        self.checked(f"rm -rf {DIRECTORY}", stage=Stage.LOAD)
+        restore = f"if [ -e {_FIXED} ]; then {_FIX} false || exit 1; fi"
+        self.checked(f"{restore}; rm -rf {DIRECTORY}", stage=Stage.LOAD)
 
     def _check_state(self) -> None:
         for other in attached(self.server):

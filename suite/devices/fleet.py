@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.devices import facts
 from suite.devices.adb import Address, Attached, Device, attached
+from suite.devices.benchmark_model import DELEGATES, BenchmarkModelSession, located
 from suite.devices.session import DeviceSession
 from suite.devices.vitals import COOL_SECONDS
-from suite.errors import StagedError, UsageError
+from suite.errors import PocketproofError, StagedError, UsageError
 from suite.record import Stage, Status
 from suite.runtimes.base import TensorInfo
 from suite.spec import Target
@@ -21,7 +23,10 @@ Tensors = tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]
 ENGINES: Mapping[str, str] = {  # of a phone -> the engine of this machine that computes alike
     "xnnpack": "litert-xnnpack",
     "cpu": "litert-builtin",
+    **dict.fromkeys(DELEGATES, "litert-xnnpack"),
 }
+WAIT_SECONDS = 600.0  # for another process to be done with a phone; once, not for each case
+RETURN_SECONDS = 15.0  # for a phone to be back that went away: a cable that was touched
 NO_PHONE = "none"  # in place of a serial, where there is none to name
 _ADVICE = (
     "plug one in and switch on USB debugging (Settings, System, Developer options), name another "
@@ -114,16 +119,27 @@ class Fleet:
     """The phones that this process uses. Close it to leave them as they were."""
 
     def __init__(
-        self, phones: Iterable[Phone] = (), *, required: bool = False, cool_seconds: float = COOL_SECONDS
+        self,
+        phones: Iterable[Phone] = (),
+        *,
+        required: bool = False,
+        cool_seconds: float = COOL_SECONDS,
+        fixed_performance: bool = False,
+        benchmark_model: str = "",
     ) -> None:
         """A phone that cannot be used is an error where one is `required`, else a skip.
 
-        A hot one is waited for, `cool_seconds` at most.
+        A hot one is waited for, `cool_seconds` at most. `fixed_performance` holds the clocks steady.
+        `benchmark_model` is the path of Google's tool, to be used in place of `device_runner`.
         """
+        self._tool_path = benchmark_model
+        self._fixed = fixed_performance
+        self._waited: set[str] = set()  # places of phones that others have used for too long
         self.cool_seconds = cool_seconds
         self.phones = {phone.place: phone for phone in phones}
         self._required = required
         self._held: dict[str, Device] = {}
+        self._facts: dict[Target, tuple[dict[str, Any], tuple[str, ...]]] = {}
         self._stack = contextlib.ExitStack()
 
     def targets(self, engines: Sequence[str]) -> tuple[Target, ...]:
@@ -144,14 +160,63 @@ class Fleet:
         """The phone, held from now on; tried anew each time while it is away."""
         self.check(target)
         if target.place not in self._held:
-            phone = self.phones[target.place]
-            self._held[target.place] = self._stack.enter_context(Device(phone.serial, phone.address))
-        return self._held[target.place]
+            self._hold(target.place)
+        device = self._held[target.place]
+        device.wait_for_return(RETURN_SECONDS)
+        return device
 
-    def session(self, target: Target, path: Path, *, threads: int, tensors: Tensors) -> DeviceSession:
-        """An artifact on a phone."""
-        xnnpack = target.engine == "xnnpack"
-        return DeviceSession(self.device(target), path, threads=threads, xnnpack=xnnpack, tensors=tensors)
+    def surroundings(self, target: Target) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What the phone is, as `facts.environment` has it, and what a reader must know of it."""
+        if target not in self._facts:
+            device = self.device(target)
+            known = {**facts.environment(device), "runner": self._runner(target, device.abi)}
+            self._facts[target] = known, facts.notes(device)
+        return self._facts[target]
+
+    def _hold(self, place: str) -> None:
+        phone = self.phones[place]
+        wait_seconds = 0.0 if place in self._waited else WAIT_SECONDS
+        self._waited.add(place)
+        with contextlib.ExitStack() as stack:
+            device = stack.enter_context(Device(phone.serial, phone.address, wait_seconds=wait_seconds))
+            if self._fixed:
+                device.fix_performance()
+            self._stack.enter_context(stack.pop_all())
+        self._held[place] = device
+        self._waited.discard(place)
+
+    def session(
+        self, target: Target, path: Path, *, threads: int, tensors: Tensors, float32: bool
+    ) -> DeviceSession:
+        """An artifact on a phone; StagedError where its runner cannot be had for it."""
+        device, engine = self.device(target), target.engine
+        try:
+            if not self._uses_tool(target):
+                return DeviceSession(
+                    device, path, threads=threads, xnnpack=engine == "xnnpack", tensors=tensors
+                )
+            tool = located(self._tool_path, device.abi)
+            return BenchmarkModelSession(
+                device, path, tool=tool, engine=engine, tensors=tensors, threads=threads, float32=float32
+            )
+        except StagedError:
+            raise
+        except PocketproofError as error:
+            raise StagedError(str(error), stage=Stage.LOAD) from None
+
+    def _uses_tool(self, target: Target) -> bool:
+        """Delegates are Google's tool's alone; what else it runs where it was named."""
+        return bool(self._tool_path) or target.engine in DELEGATES
+
+    def _runner(self, target: Target, abi: str) -> dict[str, str]:
+        """Which program measures there; what it is must be known beside its figures."""
+        if not self._uses_tool(target):
+            return {"name": "device_runner"}
+        try:
+            tool = located(self._tool_path, abi)
+        except PocketproofError as error:
+            raise StagedError(str(error), stage=Stage.LOAD) from None
+        return {"name": "benchmark_model", "sha256": tool.sha256, "origin": tool.origin}
 
     def close(self) -> None:
         """Remove what is ours from the phones, and let go of them."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from suite import runtimes
 from suite.cache import sha256_file
-from suite.devices.adb import DIRECTORY, Device
+from suite.devices.adb import DIRECTORY, Answer, Device
 from suite.devices.bundle import Bundle, bundle
 from suite.errors import CaseError, StagedError, Unsupported, WorkerCrashed
 from suite.record import Stage
@@ -190,16 +190,20 @@ class DeviceSession:
             "limit_s": math.ceil(self._seconds),
         }
         command = [*self._runner.command, *(f"{name}={value}" for name, value in stated.items()), *words]
+        answer = self._started(f"exec {shlex.join(command)}", gpu_file)
+        return self._understood(answer.stdout, answer.stderr, answer.status)
+
+    def _started(self, command: str, gpu_file: str | None) -> Answer:
+        """Run a command where the runner is, known by its number to whoever must end it."""
         script = (
             f"cd {DIRECTORY}/runner && rm -f ../output.bin && echo $$ > ../runner.pid && "
-            f"{_sampler(gpu_file) if gpu_file else ''}exec {shlex.join(command)}"
+            f"{_sampler(gpu_file) if gpu_file else ''}{command}"
         )
         try:
-            answer = self.device.shell(script, stage=Stage.RUN, timeout=self._seconds + _SILENCE)
+            return self.device.shell(script, stage=Stage.RUN, timeout=self._seconds + _SILENCE)
         except BaseException:
             self.device.abandon_runner()
             raise
-        return self._understood(answer.stdout, answer.stderr, answer.status)
 
     def _understood(self, stdout: str, stderr: str, status: int) -> dict[str, Any]:
         """What the runner said, where it said anything that makes sense."""

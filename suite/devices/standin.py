@@ -12,12 +12,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from suite.cache import Cache, default_cache
 from suite.devices import processes, rootfs, server, tools
@@ -84,7 +87,8 @@ def standins(
     """
     abi = abi or rootfs.native_abi()
     check(abi)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_home()))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=_home()))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         own = server.start(folder, stays=False)
@@ -188,7 +192,7 @@ def _sandbox(
     environment = {
         "ADBD_PORT": str(port),
         "LD_PRELOAD": "/usr/lib/shim.so",
-        "PATH": "/system/bin:/usr/sbin",
+        "PATH": "/data/local/bin:/system/bin:/usr/sbin",  # the first for what a test plants
         "HOME": "/data/local/tmp",
         "TMPDIR": "/data/local/tmp",
         "QEMU_CPU": "cortex-a76",  # what qemu can do beyond this is slower by far
@@ -246,6 +250,14 @@ def _answers(phone: StandIn) -> bool:
 
 
 # --- what stays between processes ---------------------------------------------
+
+
+def _sweep() -> None:
+    """Remove the storage of stand-ins whose process was killed."""
+    for folder in _home().glob("run-*"):
+        owner = folder.name.split("-")[1]
+        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _home() -> Path:

@@ -177,7 +177,7 @@ def _latency_point(case: Case, view: View) -> dict[str, Any]:
         "row": _row_name(case, view),
         "variant": case.record.variant,
         "p50": summary.p50_ms,
-        "p95": summary.p95_ms,
+        "p95": summary.p50_ms if math.isnan(summary.p95_ms) else summary.p95_ms,
         "label": f"{_row_name(case, view)} {case.record.variant}: p50 {words.ms(summary.p50_ms)}, "
         f"p95 {words.ms(summary.p95_ms)}",
     }

@@ -35,7 +35,7 @@ class Timing:
     load_ms: float
     first_ms: float
     inferences_per_second: float
-    cpu_percent: float
+    cpu_percent: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +345,7 @@ def _timings(record: Record) -> tuple[Timing, ...]:
 
 def _timing(latency: Latency, record: Record) -> Timing | None:
     try:
-        summary = stats.summarise(latency.samples_ns)
+        summary = stats.summary_of(latency)
     except ValueError:  # the gate has a finding that says so
         return None
     wall = max(latency.wall_ns, 1)
@@ -355,7 +355,7 @@ def _timing(latency: Latency, record: Record) -> Timing | None:
         load_ms=latency.load_ns / stats.NS_PER_MS,
         first_ms=latency.first_ns / stats.NS_PER_MS,
         inferences_per_second=summary.n / wall * 1e9,
-        cpu_percent=100 * latency.cpu_ns / wall,
+        cpu_percent=None if latency.summary_ms else 100 * latency.cpu_ns / wall,
     )
     if record.throughput is not None and record.throughput.threads == latency.threads:
         timing = replace(timing, inferences_per_second=record.throughput.inferences_per_second)

@@ -34,7 +34,7 @@ def size(count: float | None) -> str:
 
 def ms(value: float | None) -> str:
     """Milliseconds with three significant digits."""
-    return NOT_MEASURED if value is None else f"{significant(value)} ms"
+    return NOT_MEASURED if value is None or math.isnan(value) else f"{significant(value)} ms"
 
 
 def db(value: float | None) -> str:

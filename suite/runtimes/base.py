@@ -66,8 +66,9 @@ class Timing:
     load_ns: int
     first_ns: int
     warmup_ns: tuple[int, ...]
-    cpu_ns: int
+    cpu_ns: int  # 0: not told
     wall_ns: int
+    summary_ms: Mapping[str, float] = field(default_factory=dict)  # of a tool that keeps no samples
     others_cpu_ns: int | None = None  # of other processes meanwhile; None where the system does not tell
     cores: int | None = None
 

@@ -68,13 +68,15 @@ class Product:
         line = [sys.executable, "-m", "pytest", *tests, *arguments, f"--report-dir={report}"]
         return [*line, "-p", "no:cacheprovider"], report
 
-    def run(self, *arguments: str, phones: bool = False, **environment: str) -> Outcome:
-        """Run to the end; `phones`: with what stand-ins are built of, which takes long to fetch."""
-        if phones:
-            self.cache.mkdir(parents=True, exist_ok=True)
-            for kind in PHONE_PARTS:
-                with contextlib.suppress(FileExistsError):
-                    (self.cache / kind).symlink_to(default_cache().root / kind)
+    def share_phone_parts(self) -> None:
+        """Use what this user's stand-ins are built of, which takes long to fetch."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        for kind in PHONE_PARTS:
+            with contextlib.suppress(FileExistsError):
+                (self.cache / kind).symlink_to(default_cache().root / kind)
+
+    def run(self, *arguments: str, **environment: str) -> Outcome:
+        """Run to the end."""
         command, report = self.command(*arguments)
         result = subprocess.run(
             command,

@@ -6,7 +6,7 @@ from suite.benchmark import SampleClock, thread_counts
 from suite.gates import check_latency, check_memory
 from suite.plugin import enforce
 from suite.record import Stage
-from suite.stats import summarise
+from suite.stats import median_ms
 
 CLOCK = SampleClock()
 
@@ -20,15 +20,18 @@ def test_benchmark(case, threads, artifact, lab, limits, recorder, benchmark):
     findings = []
     if threads == thread_counts(case.target)[-1]:
         memory = lab.memory(case, path, threads)
-        recorder.add(latency=speed.latency, throughput=speed.throughput, cpu=speed.cpu, memory=memory)
+        recorder.add(latency=speed.latency, throughput=speed.throughput, cpu=speed.cpu)
         findings = check_latency(speed.latency, limits[1])
-        if memory is None:
-            recorder.without(memory="the app on the device does not tell it")
+        if isinstance(memory, str):
+            recorder.without(memory=memory)
         else:
+            recorder.add(memory=memory)
             findings += check_memory(memory, limits[1])
-    samples = speed.latency.samples_ns
-    benchmark.extra_info.update(case_id=case.id, threads=threads, cpu_percent=speed.cpu.percent)
+    p50_ms = median_ms(speed.latency)
+    samples = speed.latency.samples_ns or (round(p50_ms * 1e6),)
+    benchmark.extra_info.update(case_id=case.id, threads=threads)
+    benchmark.extra_info.update(cpu_percent=speed.cpu.percent if speed.cpu else None)
     benchmark.pedantic(CLOCK.replay(samples), rounds=len(samples), iterations=1)
     hot = ", inconclusive: the phone is hot" if speed.latency.contaminated else ""
-    recorder.said = f"p50 {summarise(samples).p50_ms:.2f} ms{hot}"
+    recorder.said = f"p50 {p50_ms:.2f} ms{hot}"
     enforce(findings, Stage.MEASURE)

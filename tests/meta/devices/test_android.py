@@ -21,7 +21,9 @@ NOBODY = "127.0.0.1:9"  # the discard port: no adb server listens there
 def product(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Product:
     """Runs that share what was converted, and what phones are built of."""
     base = tmp_path_factory.getbasetemp()
-    return Product((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache", tmp_path)
+    made = Product((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache", tmp_path)
+    made.share_phone_parts()
+    return made
 
 
 def test_collecting_without_phones_asks_no_adb_server(product: Product) -> None:
@@ -75,7 +77,7 @@ def test_a_machine_that_lacks_something_says_what(product: Product) -> None:
 
 
 def test_the_smoke_models_are_proven_on_a_stand_in(phone: StandIn, product: Product) -> None:
-    run = product.run("-m", "android", "--profile", "smoke", "--stand-in", "native", "-v", phones=True)
+    run = product.run("-m", "android", "--profile", "smoke", "--stand-in", "native", "-v")
     assert run.status == 0, run.text
     assert "verdict: may ship" in run.text
     assert len(run.records) == 6

@@ -1,0 +1,221 @@
+"""What can go wrong with a phone while pytest runs on it: each ends in a record, the other cases go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from suite import store
+from suite.devices import adb, standin
+from suite.devices.adb import Device
+from suite.devices.standin import StandIn
+from suite.errors import StagedError
+from suite.record import Check, Stage, Status
+from tests.meta.devices.test_android import product  # noqa: F401 - a fixture
+from tests.meta.devices.test_device_session import left_on
+from tests.meta.product import ROOT, Product
+
+ON_PHONES = ("--models", "digits_cnn", "--profile", "smoke", "-v", "-p", "no:cacheprovider")
+
+
+@pytest.fixture
+def other(phone: StandIn) -> Iterator[StandIn]:
+    """A stand-in to be treated badly."""
+    with standin.standins() as (made,):
+        yield made
+
+
+@contextmanager
+def running(product: Product, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:  # noqa: F811
+    """A run in the background, and where it reports."""
+    command, report = product.command(*ON_PHONES, *arguments)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=product.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process, report
+        finally:
+            process.kill()
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for something to happen while the run goes on."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = process.communicate()[0] if process.poll() is not None else "it goes on"
+            pytest.fail(f"it did not happen: {said}")
+        time.sleep(0.002)
+
+
+def ours(phone: StandIn) -> Path:
+    """Our directory on the phone, as this machine sees it."""
+    return phone.folder / "data" / "local" / "tmp" / "pocketproof"
+
+
+def errors(report: Path) -> list[tuple[Stage, str]]:
+    """Stage and message of every check that has ended badly so far."""
+    results = report / store.RESULTS
+    records = store.load(results).records if results.exists() else []
+    seen = (result for record in records for result in record.checks.values())
+    return [
+        (one.stage, one.message) for one in seen if one.status is Status.ERROR and one.stage is not Stage.PLAN
+    ]
+
+
+def pushing(phone: StandIn) -> bool:
+    """Whether the library is on its way."""
+    library = ours(phone) / "runner" / "liblitert-lm.so"
+    return library.exists()
+
+
+def timing(phone: StandIn) -> bool:
+    """Whether the runner runs."""
+    return (ours(phone) / "runner.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("moment", "check", "stage", "said"),
+    [
+        (pushing, Check.PARITY, Stage.LOAD, "sending runner/liblitert-lm.so failed"),
+        (timing, Check.BENCHMARK, Stage.RUN, "running `cd /data/local/tmp/pocketproof/runner"),
+    ],
+)
+def test_a_phone_that_goes_costs_its_case_and_is_used_again_when_it_comes_back(
+    other: StandIn,
+    product: Product,  # noqa: F811
+    moment: Callable[[StandIn], bool],
+    check: Check,
+    stage: Stage,
+    said: str,
+) -> None:
+    with running(product, "-m", f"android and {check}", "--adb-host", str(other.adb)) as (process, report):
+        until(lambda: moment(other), process)
+        other.unplug()
+        until(lambda: errors(report), process)
+        other.plug()
+        text = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, text
+    first = errors(report)[0]
+    assert first[0] is stage, text
+    assert other.serial in first[1]
+    assert said in first[1]
+    last = store.load(report).records[-1]
+    assert last.checks[check].status is Status.PASSED, text
+    assert left_on(other) == ("", [])
+
+
+def test_a_server_that_goes_costs_the_cases_that_come_after(
+    other: StandIn,
+    product: Product,  # noqa: F811
+) -> None:
+    with running(product, "-m", "android and benchmark", "--adb-host", str(other.adb)) as (process, report):
+        until(lambda: timing(other), process)
+        adb._client(other.adb).server_kill()
+        text = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, text
+    assert "Traceback" not in text
+    seen = errors(report)
+    assert len(seen) == 2
+    assert all("No adb server answers there" in message for _, message in seen[1:])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_ctrl_c_leaves_nothing_on_the_phone(
+    other: StandIn,
+    product: Product,  # noqa: F811
+    workers: tuple[str, ...],
+) -> None:
+    with running(product, "-m", "android and benchmark", "--adb-host", str(other.adb), *workers) as (
+        process,
+        report,
+    ):
+        until(lambda: timing(other), process)
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, text
+    assert left_on(other) == ("", [])
+    assert (report / "index.html").exists()
+
+
+def test_two_runs_at_once_take_turns(other: StandIn, product: Product) -> None:  # noqa: F811
+    arguments = ("-m", "android and host_parity", "--adb-host", str(other.adb))
+    with running(product, *arguments) as (one, _), running(product, *arguments) as (two, _):
+        for process in (one, two):
+            text = process.communicate(timeout=300)[0]
+            assert process.returncode == 0, text
+    assert left_on(other) == ("", [])
+
+
+def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -> None:  # noqa: F811
+    with standin.standins(2) as pair:
+        run = product.run(*ON_PHONES, "-m", "android", "-n", "2", "--adb-host", str(pair[0].adb))
+    assert run.status == 0, run.text
+    assert len(run.records) == 4
+    found = re.findall(
+        r"^\[(gw\d)\] .*? PASSED .*?\[digits_cnn/\w+/android:(\S+?)/xnnpack", run.text, re.MULTILINE
+    )
+    found = found or re.findall(
+        r"^\[(gw\d)\] .*PASSED.*\[digits_cnn/\w+/android:(\S+?)/xnnpack", run.text, re.MULTILINE
+    )
+    users = {serial: {worker for worker, other in found if other == serial} for _, serial in found}
+    assert set(users) == {one.serial for one in pair}, run.text
+    assert sorted(len(workers) for workers in users.values()) == [1, 1]
+    assert len(set.union(*users.values())) == 2
+
+
+# --- on the phone itself ------------------------------------------------------------------
+
+
+def test_a_directory_that_is_read_only_is_explained(other: StandIn, tmp_path: Path) -> None:
+    (other.folder / "data" / "local" / "tmp").chmod(0o555)
+    file = tmp_path / "file"
+    file.write_text("x")
+    with Device(other.serial, other.adb) as device:
+        with pytest.raises(StagedError, match=r"mkdir.*Permission denied") as caught:
+            device.install({"file": file})
+        assert caught.value.stage is Stage.LOAD
+        assert device.serial in str(caught.value)
+
+
+def test_a_phone_killed_while_it_is_fetched_from_is_explained(other: StandIn, tmp_path: Path) -> None:
+    with Device(other.serial, other.adb) as device:
+        device.checked(f"mkdir -p {adb.DIRECTORY}", stage=Stage.RUN)
+        with (ours(other) / "endless").open("wb") as file:
+            file.truncate(4 << 30)
+        target = tmp_path / "endless"
+        killer = subprocess.Popen(["true"])
+        killer.wait()
+        pid = os.fork()
+        if pid == 0:
+            while not (target.exists() and target.stat().st_size):
+                time.sleep(0.002)
+            os.killpg(other.process.pid, signal.SIGKILL)
+            os._exit(0)
+        with pytest.raises(StagedError, match="fetching endless failed") as caught:
+            device.pull("endless", target, stage=Stage.RUN)
+        os.waitpid(pid, 0)
+        assert caught.value.stage is Stage.RUN
+
+
+def test_the_storage_of_killed_stand_ins_is_swept(phone: StandIn) -> None:
+    stale = phone.folder.parent.parent / "run-999999999-stale"
+    stale.mkdir(exist_ok=True)
+    with standin.standins() as (made,):
+        assert not stale.exists()
+        assert made.folder.parent.name.startswith(f"run-{os.getpid()}-")
+        assert phone.folder.exists()
