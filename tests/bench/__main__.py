@@ -9,6 +9,8 @@ coreml   how near the Core ML artifacts of the ten models come to Keras, by the 
 evaluator  the Core ML evaluator's time for one picture against LiteRT's, one thread each
 cold     the default profile from an empty cache and again with nothing changed,
          against the converter calls, timed loops and data-set passes it consists of
+device   what a measurement on a phone adds to its runner and the transfer, and two phones at
+         once against one after the other; on stand-ins
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ab, camera, cold, collect, coreml, evaluator, latency, results
+from tests.bench import ab, camera, cold, collect, coreml, device, evaluator, latency, results
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part.main
-    for part in (collect, latency, ab, camera, results, coreml, evaluator, cold)
+    for part in (collect, latency, ab, camera, results, coreml, evaluator, cold, device)
 }
 
 

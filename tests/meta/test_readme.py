@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -44,6 +45,7 @@ def test_each_pytest_command_selects_something(command, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "--collect-only", "-q"],
         cwd=ROOT,
+        env={**os.environ, "ADBUTILS_ADB_PATH": "/nonexistent/adb", "ANDROID_ADB_SERVER_PORT": "9"},
         capture_output=True,
         text=True,
         check=False,
