@@ -37,8 +37,8 @@ def add_options(add: Callable[..., None]) -> None:
     add(
         "--engines",
         metavar="LIST",
-        default="xnnpack",
-        help=f"what computes on a phone: {', '.join(fleet.ENGINES)} (default: %(default)s)",
+        default="",
+        help=f"what computes on a phone: {', '.join(fleet.ENGINES)} (default: {fleet.DEFAULT_ENGINE})",
     )
     add(
         "--benchmark-model",

@@ -40,6 +40,8 @@ _SELECTING = (
     "serial",
     "adb_host",
     "stand_in",
+    "engines",
+    "benchmark_model",
 )
 
 

@@ -27,6 +27,7 @@ ENGINES: Mapping[str, str] = {  # of a phone -> the engine of this machine that 
 }
 WAIT_SECONDS = 600.0  # for another process to be done with a phone; once, not for each case
 RETURN_SECONDS = 15.0  # for a phone to be back that went away: a cable that was touched
+DEFAULT_ENGINE = "xnnpack"
 NO_PHONE = "none"  # in place of a serial, where there is none to name
 _ADVICE = (
     "plug one in and switch on USB debugging (Settings, System, Developer options), name another "
@@ -144,6 +145,7 @@ class Fleet:
 
     def targets(self, engines: Sequence[str]) -> tuple[Target, ...]:
         """What cases run on; UsageError for an engine that no phone has."""
+        engines = engines or (DEFAULT_ENGINE,)
         for engine in engines:
             if engine not in ENGINES:
                 raise UsageError(f"--engines {engine}: known on phones are {', '.join(ENGINES)}")

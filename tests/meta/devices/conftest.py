@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import suite
 from suite.devices import standin, tools
 from suite.devices.adb import Device
 from suite.devices.bundle import bundle
 from suite.devices.rootfs import native_abi
+from suite.devices.session import describe
 from suite.devices.standin import StandIn
+from suite.runtimes.base import TensorInfo
 
 
 @contextmanager
@@ -57,6 +62,20 @@ def arm64(phone: StandIn) -> Iterator[StandIn]:
         bundle("arm64-v8a")
     with standin.standins(abi="arm64-v8a") as (made,):
         yield made
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model that is quick to run, as it is on this machine."""
+
+    path: Path
+    tensors: tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]
+
+
+@pytest.fixture(scope="session")
+def digits_cnn() -> Artifact:
+    path = suite.convert("digits_cnn", "float32")
+    return Artifact(path, describe(path))
 
 
 @pytest.fixture(scope="session")

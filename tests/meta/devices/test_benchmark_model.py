@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from suite.report import words
 from suite.runtimes.base import TimingPolicy
 from suite.spec import Budget
 from suite.stats import median_ms, summary_of
-from tests.meta.devices.test_device_session import TENSORS
+from tests.meta.devices.conftest import Artifact
 
 # The lines as the tool's source writes them.
 TIMES = """\
@@ -160,18 +159,22 @@ def tool(folder: Path, text: str, early: str = "") -> benchmark_model.Tool:
     return located(str(program), "x86_64")
 
 
-def session(device: Device, path: Path, made: benchmark_model.Tool, engine: str) -> BenchmarkModelSession:
-    return BenchmarkModelSession(device, path, tool=made, engine=engine, tensors=TENSORS, threads=4)
+def session(
+    device: Device, artifact: Artifact, made: benchmark_model.Tool, engine: str
+) -> BenchmarkModelSession:
+    return BenchmarkModelSession(
+        device, artifact.path, tool=made, engine=engine, tensors=artifact.tensors, threads=4
+    )
 
 
 def test_it_runs_behind_the_same_protocol(
-    device: Device, classifier: Any, images: np.ndarray, tmp_path: Path
+    device: Device, digits_cnn: Artifact, digits: np.ndarray, tmp_path: Path
 ) -> None:
     made = tool(tmp_path, said(COMPLETE, newer=" p5=31000 median=34900 p95=38500"))
-    there = session(device, classifier.artifact("float32"), made, "gpu")
-    answers = there.run_many({"image": images[:3]})
-    assert answers["scores"].shape == (3, 10)
-    seen = benchmark.speed_on_phone(there, {"image": images[:1]}, TimingPolicy(), 0)
+    there = session(device, digits_cnn, made, "gpu")
+    answers = there.run_many({"image": digits[:3]})
+    assert next(iter(answers.values())).shape == (3, 10)
+    seen = benchmark.speed_on_phone(there, {"image": digits[:1]}, TimingPolicy(), 0)
     assert seen.latency.samples_ns == ()
     assert median_ms(seen.latency) == 34.9
     assert seen.throughput.inferences_per_second == pytest.approx(1000 / 35.1349)
@@ -180,7 +183,7 @@ def test_it_runs_behind_the_same_protocol(
     assert gates.check_latency(seen.latency, Budget(max_p50_ms=40)) == []
     (finding,) = gates.check_latency(seen.latency, Budget(max_p50_ms=30))
     assert finding.obtained == 34.9
-    use = there.memory({"image": images[:1]}, 5)
+    use = there.memory({"image": digits[:1]}, 5)
     assert (use.loaded_bytes, use.peak_bytes) == (round(63.4883 * 2**20), round(74.6641 * 2**20))
     row = summary_of(seen.latency)
     assert (row.n, row.p50_ms, row.p95_ms) == (1694, 34.9, 38.5)
@@ -201,17 +204,17 @@ def test_it_runs_behind_the_same_protocol(
 )
 def test_a_run_that_goes_wrong_is_explained(
     device: Device,
-    classifier: Any,
-    images: np.ndarray,
+    digits_cnn: Artifact,
+    digits: np.ndarray,
     tmp_path: Path,
     text: str,
     early: str,
     kind: type[StagedError],
     message: str,
 ) -> None:
-    there = session(device, classifier.artifact("float32"), tool(tmp_path, text, early), "gpu")
+    there = session(device, digits_cnn, tool(tmp_path, text, early), "gpu")
     with pytest.raises(StagedError, match=message) as caught:
-        there.run_many({"image": images[:1]})
+        there.run_many({"image": digits[:1]})
     assert type(caught.value) is kind
     assert caught.value.stage is Stage.RUN
     assert device.serial in str(caught.value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -176,6 +180,63 @@ def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -
     assert set(users) == {one.serial for one in pair}, run.text
     assert sorted(len(workers) for workers in users.values()) == [1, 1]
     assert len(set.union(*users.values())) == 2
+
+
+def test_a_phone_that_does_not_know_this_machine_is_listed_with_the_remedy(
+    other: StandIn,
+    product: Product,  # noqa: F811
+) -> None:
+    with asking_for_a_key() as serial:
+        adb.connect(other.adb, serial)
+        states = {one.serial: one.state for one in adb.attached(other.adb)}
+        assert states == {other.serial: "device", serial: "unauthorized"}
+        arguments = (*ON_PHONES, "-m", "android and conversion", "--adb-host", str(other.adb))
+        run = product.run(*arguments)
+        required = product.run(*arguments, "--require-device", "--variants", "float32")
+    assert run.status == 0, run.text
+    remedy = f"{serial} at {other.adb}: the phone is unauthorized: unlock the phone and allow USB debugging"
+    assert remedy in run.text
+    status = {case_id: record.status for case_id, record in run.records.items()}
+    assert status == {
+        f"digits_cnn/{variant}/android:{phone}/xnnpack": ending
+        for variant in ("float32", "int8")
+        for phone, ending in ((other.serial, Status.PASSED), (serial, Status.SKIPPED))
+    }
+    assert required.status == 1
+    record = required.records[f"digits_cnn/float32/android:{serial}/xnnpack"]
+    assert (record.status, record.stage) == (Status.ERROR, Stage.LOAD)
+    assert remedy in record.message
+
+
+@contextmanager
+def asking_for_a_key() -> Iterator[str]:
+    """What a phone says over the network to a machine it does not know, to the real adb: its serial."""
+
+    def speak(listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        token = os.urandom(20)
+        asked = struct.pack("<6I", *(AUTH, 1, 0, len(token), sum(token), AUTH ^ 0xFFFFFFFF)) + token
+        with connection, contextlib.suppress(OSError):
+            while header := connection.recv(24, socket.MSG_WAITALL):
+                command, kind, _, length, *_ = struct.unpack("<6I", header)
+                connection.recv(length, socket.MSG_WAITALL)
+                if (command, kind) != (AUTH, 3):  # a key is offered: now the owner would be asked
+                    connection.sendall(asked)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=speak, args=(listening,), daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+AUTH = 0x48545541  # "AUTH" as adb's protocol has it
 
 
 # --- on the phone itself ------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from suite import benchmark, gates, stats
@@ -16,7 +17,7 @@ from suite.errors import StagedError
 from suite.record import Stage
 from suite.runtimes.base import TimingPolicy
 from suite.spec import Budget
-from tests.meta.devices.test_device_session import TENSORS
+from tests.meta.devices.conftest import Artifact
 
 # As `dumpsys thermalservice` prints it on Android 13; the cached block is of another time.
 THERMAL = """\
@@ -178,16 +179,15 @@ POLICY = TimingPolicy(warmup_min_runs=1, warmup_min_seconds=0, min_runs=50, min_
 
 
 def test_the_whole_path_from_a_phone_to_a_verdict(
-    synthetic: StandIn, classifier: object, images: object, monkeypatch: pytest.MonkeyPatch
+    synthetic: StandIn, digits_cnn: Artifact, digits: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = synthetic.folder / "data" / "local" / "busy"
     busy.write_text("42 %\n")
     monkeypatch.setattr(vitals, "GPU_FILES", ("/sys/absent", "/data/local/busy"))
     monkeypatch.setattr(vitals, "POLL_SECONDS", 0.1)
-    path = classifier.artifact("float32")  # type: ignore[attr-defined]
     with Device(synthetic.serial, synthetic.adb) as device:
-        session = DeviceSession(device, path, tensors=TENSORS)
-        sample = {"image": images[:1]}  # type: ignore[index]
+        session = DeviceSession(device, digits_cnn.path, tensors=digits_cnn.tensors)
+        sample = {"image": digits[:1]}
         cool = benchmark.speed_on_phone(session, sample, POLICY, 0.3)
         tenths(synthetic, 431)
         hot = benchmark.speed_on_phone(session, sample, POLICY, 0.3)
