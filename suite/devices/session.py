@@ -197,7 +197,7 @@ class DeviceSession:
         """Run a command where the runner is, known by its number to whoever must end it."""
         script = (
             f"cd {DIRECTORY}/runner && rm -f ../output.bin && echo $$ > ../runner.pid && "
-            f"{_sampler(gpu_file) if gpu_file else ''}{command}"
+            f"{_sampler(gpu_file, self._seconds) if gpu_file else ''}{command}"
         )
         try:
             return self.device.shell(script, stage=Stage.RUN, timeout=self._seconds + _SILENCE)
@@ -280,10 +280,14 @@ def _words(policy: TimingPolicy) -> tuple[str, ...]:
     )
 
 
-def _sampler(gpu_file: str) -> str:
-    """Reads the GPU's file five times a second for as long as the runner lives, whose number is `$$`."""
-    loop = f"while kill -0 $$ 2>/dev/null; do cat {shlex.quote(gpu_file)}; sleep 0.2; done"
-    return f"{{ ({loop}) </dev/null >../gpu.txt 2>&1 & }} && "
+def _sampler(gpu_file: str, seconds: float) -> str:
+    """Reads the GPU's file five times a second for as long as the runner lives, whose number is `$$`.
+
+    A program of its own: a mere subshell would keep adb's pipes open, and adb waits for those.
+    """
+    loop = 'i=0; while kill -0 $0 2>/dev/null && [ $((i+=1)) -le $2 ]; do cat "$1"; sleep 0.2; done'
+    words = f"sh -c {shlex.quote(loop)} $$ {shlex.quote(gpu_file)} {math.ceil(seconds * 5)}"
+    return f"{{ {words} </dev/null >../gpu.txt 2>&1 & }} && "
 
 
 def _bytes(info: TensorInfo) -> int:

@@ -201,6 +201,7 @@ def test_it_runs_behind_the_same_protocol(
         ("", "kill -SEGV $$", WorkerCrashed, "ended by signal 11"),
         (said(COMPLETE), "echo x > ../output.bin", StagedError, "holds 2 bytes, expected 1 answers of 40"),
     ],
+    ids=["partial", "none", "silent", "rubbish", "failed", "crashed", "wrong size"],
 )
 def test_a_run_that_goes_wrong_is_explained(
     device: Device,
