@@ -23,7 +23,7 @@ VENDORS = {
     "h5py",
     "adbutils",
 }
-ADAPTERS = ("suite.runtimes", "suite.converters", "suite.devices", "suite.coreml.proxy")
+ADAPTERS = ("suite.runtimes", "suite.converters", "suite.devices", "suite.coreml.proxy", "suite.faults")
 # What a report and a gate are made of, on machines without any vendor library.
 PLAIN = (
     "suite.record",
@@ -42,7 +42,12 @@ PLAIN = (
     "suite.commands",
 )
 # Commands that can reach devices or runtimes: that part of them cannot be done without a vendor's library.
-REACHING = ("suite.commands.phone", "suite.commands.compare", "suite.commands.bundle")
+REACHING = (
+    "suite.commands.phone",
+    "suite.commands.compare",
+    "suite.commands.bundle",
+    "suite.commands.prove",
+)
 # From the ground up: a module imports from its own row and those above it. A new module takes the
 # lowest row that what it imports allows.
 ROWS: tuple[tuple[str, ...], ...] = (
@@ -66,6 +71,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "suite.data",
+        "suite.faults",
         "suite.gates",
         "suite.compare",
         "suite.runtimes.base",
@@ -101,6 +107,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.converters.artifact",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     ("suite.sides", "suite.recorder", "suite.golden"),
+    ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),
     ("suite.plugin",),
@@ -289,10 +296,10 @@ PLANTED: tuple[tuple[str, str, Callable[[Graph], list[str]], str], ...] = (
         "tensorflow <- suite.runtimes.keras <- suite.gates",
     ),
     (
-        "suite/commands/prove.py",
+        "suite/commands/gate.py",
         "def f():\n    from suite import lab",
         plain_modules_that_reach_a_vendor,
-        "suite.lab <- suite.commands.prove",
+        "suite.lab <- suite.commands.gate",
     ),
     ("suite/spec.py", "from suite import errors", imports_that_point_up, "suite.spec:1 imports suite.errors"),
     (

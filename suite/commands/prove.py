@@ -1,0 +1,104 @@
+"""Plant faults that really happened in good TFLite conversions, and see that the gate catches each.
+
+One fault at a time goes into the weights, the graph, the quantisation or the
+bytes of an artifact from the cache, or into the app around it (preprocessing,
+labels), and the checks of a run judge it. Good conversions are judged on
+resampled data beside, for false alarms.
+
+A fault is `equivalent` when every output is equal to the bit on the real and
+generated inputs of the run; that proves nothing about other inputs.
+
+Exit status: 0 every fault is caught and no good conversion is; 1 a fault
+survives or there is a false alarm; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suite.commands import _results
+from suite.store import new_run_dir
+
+if TYPE_CHECKING:
+    from suite.prove import Proof
+
+HELP = "plant faults in good conversions: does the gate catch each?"
+FILE = "prove.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to plant, where, and how many good runs."""
+    parser.add_argument("--models", default="", metavar="GLOB[,GLOB]", help="default: the smoke models")
+    parser.add_argument("--variants", default="float32,int8", metavar="LIST", help="default: %(default)s")
+    parser.add_argument("--faults", default="", metavar="LIST", help="names of faults (default: all)")
+    parser.add_argument(
+        "--good-runs", type=int, default=20, metavar="N", help="of each artifact (default: %(default)s)"
+    )
+    parser.add_argument("--fixtures-dir", type=Path, metavar="DIR", help="model fixtures (default: bundled)")
+    parser.add_argument("--report-dir", type=Path, metavar="DIR", help="default: reports/<time>-prove")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="pyproject.toml with thresholds")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plant, judge, write prove.json; returns 0 or 1."""
+    from suite.cache import default_cache
+    from suite.discovery import BUNDLED, discover
+    from suite.environment import cores
+    from suite.errors import UsageError
+    from suite.faults import FAULTS, select
+    from suite.matrix import Request, cases, unknown
+    from suite.prove import ProvingLab, prove
+
+    for name in _names(arguments.faults):
+        if name not in {fault.name for fault in FAULTS}:
+            raise UsageError(unknown("fault", name, [fault.name for fault in FAULTS]))
+    models = discover(arguments.fixtures_dir or BUNDLED)
+    request = Request(profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants))
+    chosen = [case for case in cases(models, request) if case.variant.format == "tflite"]
+    lab = ProvingLab(default_cache(), _results.thresholds(arguments), threads=cores())
+    try:
+        with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
+            proof = prove(
+                lab,
+                chosen,
+                select(_names(arguments.faults)),
+                scratch=Path(scratch),
+                good_runs=arguments.good_runs,
+                say=print,
+            )
+    finally:
+        lab.close()
+    place = _write(proof, arguments.report_dir)
+    _conclude(proof, place)
+    return 0 if proof.holds else 1
+
+
+def _write(proof: Proof, folder: Path | None) -> Path:
+    if folder is None:
+        made = new_run_dir(Path("reports"))
+        folder = made.rename(made.with_name(f"{made.name}-prove"))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(json.dumps(proof.as_json(), indent=1))
+    return folder / FILE
+
+
+def _conclude(proof: Proof, place: Path) -> None:
+    rate = "nothing was planted" if proof.kill_rate is None else f"kill rate {proof.kill_rate:.1%}"
+    equivalent = sum(one.equivalent for one in proof.outcomes)
+    print(
+        f"{rate}, {equivalent} equivalent on the inputs of this run; "
+        f"{len(proof.alarms)} false alarms in {proof.good_runs} good runs; {place}"
+    )
+    for one in proof.outcomes:
+        if one.survived:
+            print(f"SURVIVED: {one.name} in {one.model}/{one.variant}: {one.message}")
+    for alarm in proof.alarms:
+        print(f"FALSE ALARM: {alarm}. The tolerance is too tight, or the conversion is not good")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,326 @@
+"""Proof by mutation that the gate catches what breaks models on phones, and lets good conversions pass.
+
+Faults are planted one at a time (see `suite.faults`) and put to the checks of
+a run: conversion, parity, accuracy, and the gate on their records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite import accuracy, gates, generated, parity
+from suite.errors import StagedError, UsageError
+from suite.faults import Fault, Inapplicable
+from suite.lab import Answers, Lab
+from suite.matrix import Case
+from suite.record import Accuracy, Check, CheckResult, Record, Stage, Status
+from suite.recorder import Recorder
+from suite.spec import Array
+
+GOOD_RUNS = 20  # of each artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one fault in one artifact."""
+
+    name: str
+    family: str
+    model: str
+    variant: str
+    killed_by: str | None  # the check; None: it survived, is equivalent, or could not be planted
+    message: str  # what the check said, or the proof, or why not planted
+    equivalent: bool = False
+    planted: bool = True
+
+    @property
+    def survived(self) -> bool:
+        """Whether a fault that changes answers got past every check."""
+        return self.planted and self.killed_by is None and not self.equivalent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """All faults, and what good conversions met."""
+
+    outcomes: tuple[Outcome, ...]
+    good_runs: int
+    alarms: tuple[str, ...]  # of good runs, as case and message
+
+    @property
+    def kill_rate(self) -> float | None:
+        """Of the faults that change any answer; None where there is none."""
+        counted = [one for one in self.outcomes if one.planted and not one.equivalent]
+        return sum(one.killed_by is not None for one in counted) / len(counted) if counted else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every fault was caught and no good conversion was; nothing proven does not hold."""
+        return self.kill_rate == 1.0 and self.good_runs > 0 and not self.alarms
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of prove.json."""
+        planted = [asdict(one) for one in self.outcomes if one.planted]
+        return {
+            "faults": planted,
+            "kill_rate": self.kill_rate,
+            "false_alarms": len(self.alarms),
+            "good_runs": self.good_runs,
+            "alarms": self.alarms,
+            "not_planted": [asdict(one) for one in self.outcomes if not one.planted],
+        }
+
+
+class ProvingLab(Lab):
+    """A lab whose artifact, or the app around it, can be given a fault."""
+
+    fault: Fault | None = None
+    _naming = False
+
+    def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
+        """As the app tells it: by the names it gives to the artifact's answers."""
+        self._naming = self.fault is not None and self.fault.rename is not None
+        try:
+            return super().accuracy(case, path, sha256)
+        finally:
+            self._naming = False
+
+    def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+        """The artifact's answers on real and generated samples."""
+        return self._run(case, path, sha256)
+
+    def reference(self, case: Case, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
+        """The original's, on the same samples."""
+        return self._reference(self.subject(case.spec), actual)
+
+    def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+        if self.fault is not None and self.fault.prepare is not None:
+            return self._run_prepared(case, path, self.fault.prepare)
+        real, made = super()._run(case, path, sha256)
+        if self._naming and self.fault is not None and self.fault.rename is not None:
+            dataset = self.subject(case.spec).feeds.dataset
+            classes = case.spec.labels or (dataset.classes if dataset else ())
+            names = self.fault.rename(classes)
+            real = {name: by_name(values, names, classes) for name, values in real.items()}
+        return real, made
+
+    def _run_prepared(self, case: Case, path: Path, prepare: Callable[..., Array]) -> tuple[Answers, Answers]:
+        """The answers to photos that the app prepared in its own way."""
+        feeds = self.subject(case.spec).feeds
+        image, dataset = feeds.image, feeds.dataset
+        if image is None or dataset is None or not dataset.photos:
+            raise Inapplicable("the model is not fed with photos")
+        made = generated.photos(image.height, image.width)
+        with self._session(case.target, path, self._threads) as session:
+            name = session.inputs[0].name
+            real = session.run_many({name: prepare(dataset.evaluation().images, image)})
+            return real, session.run_many({name: prepare(made, image)})
+
+
+def by_name(scores: Array, names: tuple[str, ...], classes: tuple[str, ...]) -> Array:
+    """Scores (n, k) as the app names them, by class; a class without a name is never the answer."""
+    found = np.full((len(scores), len(classes)), -np.inf, np.float32)
+    for place, name in enumerate(names[: scores.shape[1]]):
+        if name in classes:
+            own = classes.index(name)
+            found[:, own] = np.maximum(found[:, own], scores[:, place])
+    return found
+
+
+def prove(
+    lab: ProvingLab,
+    cases: Sequence[Case],
+    faults: Sequence[Fault],
+    *,
+    scratch: Path,
+    good_runs: int = GOOD_RUNS,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Proof:
+    """Plant every fault in every case's artifact; hold resampled runs of the good ones to the same gate."""
+    if good_runs < 1:
+        raise UsageError(f"--good-runs {good_runs}: expected 1 or more")
+    files = {case.id: lab.artifact(case)[0] for case in cases}
+    outcomes: list[Outcome] = []
+    alarms: list[str] = []
+    for case in cases:
+        good = files[case.id]
+        said = f"{case.id}: "
+        alarms += [said + message for message in good_alarms(lab, case, good, good_runs, seed)]
+        others = [
+            files[other.id]
+            for other in cases
+            if other.spec.name != case.spec.name and other.variant == case.variant
+        ]
+        for fault in faults:
+            outcome = put(lab, case, fault, good, others, scratch)
+            outcomes.append(outcome)
+            say(line(outcome))
+    return Proof(outcomes=tuple(outcomes), good_runs=good_runs * len(cases), alarms=tuple(alarms))
+
+
+def put(
+    lab: ProvingLab, case: Case, fault: Fault, good: Path, others: Sequence[Path], scratch: Path
+) -> Outcome:
+    """One fault in one artifact, and which check caught it."""
+
+    def outcome(killed_by: str | None, message: str, **more: bool) -> Outcome:
+        return Outcome(
+            name=fault.name,
+            family=fault.family,
+            model=case.spec.name,
+            variant=case.variant.name,
+            killed_by=killed_by,
+            message=message,
+            **more,
+        )
+
+    path = good
+    try:
+        if fault.alter is not None or fault.stale:
+            path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}.tflite"
+            path.write_bytes(_altered(fault, good, others))
+        lab.fault = fault
+        faulty = replace(case, artifact=path)
+        findings = gates.judge_case(examine(lab, faulty), lab.thresholds)
+        if findings:
+            check = next((str(found.check) for found in findings if found.check), str(findings[0].gate))
+            return outcome(check, findings[0].message)
+        if fault.rename is None and (count := _equal_to_the_bit(lab, case, path, good)):
+            return outcome(
+                None,
+                f"every output is equal to the bit on {count} real and generated inputs",
+                equivalent=True,
+            )
+        return outcome(None, "every check passed: tighten the tolerance of this model and variant")
+    except Inapplicable as why:
+        return outcome(None, str(why), planted=False)
+    finally:
+        lab.fault = None
+        if path != good:
+            path.unlink(missing_ok=True)
+
+
+def examine(lab: Lab, case: Case) -> Record:
+    """The record of one case: conversion, parity and accuracy, each as the run's own test does it."""
+    checks: dict[Check, CheckResult] = {}
+    recorder = Recorder(case, Check.CONVERSION)
+    for check, measure in _MEASURES.items():
+        try:
+            measure(lab, case, recorder)
+            checks[check] = CheckResult(status=Status.PASSED, stage=Stage.COMPARE, message="", seconds=0.0)
+        except StagedError as error:
+            checks[check] = CheckResult(
+                status=error.status, stage=error.stage, message=str(error), seconds=0.0
+            )
+            break  # what cannot be loaded or answered has nothing further to show
+    record = recorder.finish(Status.PASSED, Stage.COMPARE, "", 0.0)
+    bad = next((one for one in checks.values() if one.status is not Status.PASSED), None)
+    return replace(
+        record,
+        checks=checks,
+        planned=tuple(checks),
+        status=bad.status if bad else Status.PASSED,
+        message=bad.message if bad else "",
+    )
+
+
+def _conversion(lab: Lab, case: Case, recorder: Recorder) -> None:
+    path, facts = lab.artifact(case)
+    recorder.add(artifact=facts, static=lab.static(case, path))
+
+
+def _parity(lab: Lab, case: Case, recorder: Recorder) -> None:
+    path, facts = lab.artifact(case)
+    recorder.add(parity=lab.parity(case, path, facts.sha256))
+
+
+def _accuracy(lab: Lab, case: Case, recorder: Recorder) -> None:
+    path, facts = lab.artifact(case)
+    found = lab.accuracy(case, path, facts.sha256)
+    if isinstance(found, str):
+        raise Inapplicable(found)
+    recorder.add(accuracy=found)
+
+
+_MEASURES: dict[Check, Callable[[Lab, Case, Recorder], None]] = {
+    Check.CONVERSION: _conversion,
+    Check.PARITY: _parity,
+    Check.ACCURACY: _accuracy,
+}
+
+
+def _altered(fault: Fault, good: Path, others: Sequence[Path]) -> bytes:
+    if fault.stale:
+        if not others:
+            raise Inapplicable("no other model was asked for, whose file could be taken")
+        return others[0].read_bytes()
+    assert fault.alter is not None
+    return fault.alter(good.read_bytes())
+
+
+def _equal_to_the_bit(lab: ProvingLab, case: Case, path: Path, good: Path) -> int:
+    """How many inputs were answered alike, bit by bit; 0 where one was not."""
+    found = lab.answers(case, path, str(path))
+    lab.fault = None
+    expected = lab.answers(case, good, str(good))
+    count = 0
+    for ours, theirs in zip(found, expected, strict=True):
+        for name, values in theirs.items():
+            if name not in ours or ours[name].tobytes() != values.tobytes():
+                return 0
+        count += len(next(iter(theirs.values())))
+    return count
+
+
+def good_alarms(lab: ProvingLab, case: Case, good: Path, runs: int, seed: int) -> Iterator[str]:
+    """What the gate says against a good conversion: as it is, then on resampled real samples.
+
+    The first run is the data set itself, each other one a bootstrap sample of
+    it under a seed of its own; the generated inputs are the same in all.
+    """
+    record = examine(lab, case)
+    yield from (f"as it is: {found.message}" for found in gates.judge_case(record, lab.thresholds)[:1])
+    if record.parity is None or record.accuracy is None:
+        return
+    actual = lab.answers(case, good, record.artifact.sha256 if record.artifact else "")
+    reference = lab.reference(case, actual)
+    feeds = lab.subject(case.spec).feeds
+    labels, tolerance, budget = feeds.evaluation().labels, *lab.limits(case)
+    assert labels is not None
+    count = len(next(iter(actual[0].values())))
+    for run in range(1, runs):
+        rows = np.random.default_rng((seed, run)).integers(0, count, count)
+        real_ref, real_act = (
+            {name: values[rows] for name, values in side[0].items()} for side in (reference, actual)
+        )
+        measured = parity.measure(
+            (real_ref, reference[1]),
+            (real_act, actual[1]),
+            feeds.generated().names,
+            tolerance,
+            quantised=case.variant.quantised,
+        )
+        right = accuracy.measure(
+            next(iter(real_ref.values())),
+            next(iter(real_act.values())),
+            labels[rows],
+            dataset=record.accuracy.dataset,
+            dataset_sha256=record.accuracy.dataset_sha256,
+            max_drop=budget.max_accuracy_drop,
+        )
+        found = [*gates.check_parity(measured, tolerance), *gates.check_accuracy(right, budget)]
+        yield from (f"seed {seed}, run {run}: {one.message}" for one in found[:1])
+
+
+def line(outcome: Outcome) -> str:
+    """One row of the table."""
+    ending = outcome.killed_by or (
+        "equivalent" if outcome.equivalent else "SURVIVED" if outcome.planted else "not planted"
+    )
+    return f"{outcome.model:<16} {outcome.variant:<9} {outcome.name:<26} {ending}"

@@ -1,0 +1,111 @@
+"""The gate catches planted faults, and `prove` fails where a gate is blind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.__main__ import main
+from suite.faults import FAULTS, Inapplicable
+from suite.prove import Outcome, Proof, by_name
+from tests.meta.conftest import Subject
+
+FILE_FAULTS = [fault for fault in FAULTS if fault.alter is not None]
+
+
+def _proof(*endings: str | None, alarms: tuple[str, ...] = (), equivalent: bool = False) -> Proof:
+    outcomes = tuple(
+        Outcome(
+            name="x", family="y", model="m", variant="v", killed_by=one, message="", equivalent=equivalent
+        )
+        for one in endings
+    )
+    return Proof(outcomes=outcomes, good_runs=1, alarms=alarms)
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_changes_the_file_and_little_of_its_size(fault, classifier: Subject) -> None:
+    changed = 0
+    for variant in ("float32", "int8"):
+        good = classifier.artifact(variant).read_bytes()
+        try:
+            faulty = fault.alter(good)
+        except Inapplicable:
+            continue
+        assert faulty != good
+        assert len(faulty) < len(good) + 10_000
+        changed += 1
+    if not changed:  # a network without such a layer
+        assert fault.name in {"skip_dropped", "pooling_exchanged", "relu6_without_its_bound", "range_clipped",
+                              "padding_exchanged"}  # fmt: skip
+
+
+def test_a_proof_holds_only_if_every_fault_is_caught_and_nothing_good_is() -> None:
+    assert _proof("parity", "accuracy").holds
+    assert not _proof("parity", None).holds
+    assert _proof("parity", None).kill_rate == 0.5
+    assert not _proof("parity", alarms=("one",)).holds
+    assert not _proof().holds
+    assert not _proof(None, equivalent=True).holds  # nothing was put to the gate
+
+
+def test_scores_by_name_follow_the_label_file() -> None:
+    scores, classes = np.array([[3.0, 2.0, 1.0]], np.float32), ("a", "b", "c")
+    assert by_name(scores, classes, classes).tolist() == scores.tolist()
+    assert by_name(scores, ("background", *classes), classes).argmax() == 0
+    assert by_name(scores, ("background", *classes), classes)[0].tolist() == [2.0, 1.0, -np.inf]
+    assert by_name(scores, ("a", "a", "c"), classes)[0].tolist() == [3.0, -np.inf, 1.0]
+
+
+PLANTED = "channels_exchanged,duplicate_names,layer_transposed,softmax_doubled,truncated"
+
+
+def _run(folder: Path, *more: str) -> tuple[int, dict]:
+    arguments = ["--models=digits_cnn", "--variants=float32", f"--report-dir={folder}", *more]
+    status = main(["prove", "--good-runs=3", *arguments])
+    return status, json.loads((folder / "prove.json").read_text())
+
+
+def test_the_gate_kills_what_is_planted_in_a_small_net(tmp_path: Path) -> None:
+    status, found = _run(tmp_path)
+    assert status == 0
+    assert found["kill_rate"] == 1.0
+    assert (found["false_alarms"], found["good_runs"]) == (0, 3)
+    assert {one["name"] for one in found["faults"] if one["equivalent"]} <= {"mean_order_wrong"}
+
+
+def test_a_blind_gate_makes_the_command_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], blind: Callable[[], Path]
+) -> None:
+    status, found = _run(tmp_path, f"--config={blind()}", f"--faults={PLANTED}")
+    assert status == 1
+    survived = {one["name"] for one in found["faults"] if one["killed_by"] is None}
+    assert {"channels_exchanged", "layer_transposed", "duplicate_names"} <= survived
+    assert "truncated" not in survived
+    assert "SURVIVED: layer_transposed in digits_cnn/float32" in capsys.readouterr().out
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> Callable[[], Path]:
+    """Thresholds that hold nothing."""
+
+    def write() -> Path:
+        bounds = (
+            "max_scaled_diff", "min_cosine", "min_sqnr_db", "min_top1_agreement",
+            "generated_min_cosine", "generated_min_sqnr_db", "max_accuracy_drop",
+        )  # fmt: skip
+        lines = [f'{name} = "unbounded"' for name in bounds]
+        path = tmp_path / "blind.toml"
+        path.write_text("\n".join(["[tool.pocketproof.thresholds.float32]", *lines]))
+        return path
+
+    return write
+
+
+def test_an_unknown_fault_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "--faults=layer_zero"]) == 2
+    assert "layer_zeroed" in capsys.readouterr().err
