@@ -82,6 +82,11 @@ class _Geometry:
                 # A window must start inside of the input or the padding before it.
                 if (before or after) and (self.out[i] - 1) * strides[i] >= sizes[i] + before:
                     self.out[i] -= 1
+                if (self.out[i] - 1) * strides[i] >= sizes[i] + before:
+                    raise OpError(
+                        f"windows of {kernel} at steps of {strides}, rounded up, over an input of {sizes}: "
+                        "the last holds nothing"
+                    )
         else:
             self.out = output_sizes(sizes, kernel, strides, ones, padding)
         self.extended: Pads = [

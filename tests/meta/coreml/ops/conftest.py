@@ -18,7 +18,7 @@ def tf(tensorflow: Pool) -> Ask:
     """`tf("nn.relu", [array], {option: value})`."""
 
     def ask(function: str, arrays: list[Any], options: dict[str, Any] | None = None) -> Any:
-        worker = tensorflow.worker("TensorFlow")
+        worker = tensorflow.worker("operators")  # not the one that holds models
         return worker.call(
             "tests.meta.coreml.reference:tf_call",
             function,
@@ -36,7 +36,7 @@ def keras(tensorflow: Pool) -> Ask:
     """`keras("LSTM", {option: value}, array)` -> answer, weights."""
 
     def ask(name: str, options: dict[str, Any], x: Any, weights: list[Any] | None = None) -> Any:
-        worker = tensorflow.worker("TensorFlow")
+        worker = tensorflow.worker("operators")  # not the one that holds models
         return worker.call(
             "tests.meta.coreml.reference:keras_layer", name, options, x, weights, stage=Stage.RUN, timeout=120
         )
