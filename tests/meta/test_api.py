@@ -117,7 +117,7 @@ def test_a_model_in_memory_is_converted_with_the_given_calibration(
     [
         ("absent.keras", r"no model file at absent\.keras"),
         ("absent.tflite", r"no artifact at absent\.tflite"),
-        ("model.onnx", r"model\.onnx cannot be opened: known are \.tflite, \.keras, \.h5"),
+        ("model.onnx", r"model\.onnx cannot be opened: known are \.tflite, \.mlpackage, \.mlmodel, \.keras"),
         ("folder", r"folder is a folder without saved_model\.pb"),
     ],
 )

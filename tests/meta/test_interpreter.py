@@ -19,6 +19,8 @@ from tests.meta.conftest import Subject
 QUICK = TimingPolicy(warmup_min_seconds=0, min_runs=20, min_seconds=0)
 FUZZED = 30
 
+TFLITE = [name for name in ENGINES if not name.startswith("coreml")]  # those have tests/meta/coreml
+
 
 @pytest.fixture
 def opened(tensorflow: Pool) -> Callable[..., object]:
@@ -38,7 +40,7 @@ def own(session: RemoteSession, image: np.ndarray) -> dict[str, np.ndarray]:
 # --- answers ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", TFLITE)
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_every_engine_gives_the_originals_answers(
     classifier: Subject,
@@ -237,7 +239,7 @@ def test_a_session_of_its_own_ends_its_worker(classifier: Subject, images: np.nd
 
 
 def test_an_engine_beside_another_in_its_own_process(tensorflow: Pool) -> None:
-    kinds = {engine.worker for engine in ENGINES.values()}
+    kinds = {ENGINES[engine].worker for engine in TFLITE}
     assert len({tensorflow.worker(kind).pid for kind in kinds}) == len(kinds) == 3
 
 
