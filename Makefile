@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 JOBS ?= 2
 BIN = .venv/bin
+DEVICES = tests/meta/devices tests/meta/test_iphones.py
 
 .PHONY: setup validate validate-android test test-devices lint bench device-runner lock clean
 
@@ -15,7 +16,7 @@ validate: setup  ## convert, check, measure, report and gate the default profile
 	$(BIN)/pytest -n $(JOBS) -v
 
 test: setup  ## the suite's own tests, a real model from end to end among them
-	$(BIN)/pytest tests/meta -n $(JOBS)
+	$(BIN)/pytest tests/meta $(DEVICES:%=--ignore=%) -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -25,8 +26,8 @@ lint: setup
 bench: setup  ## the suite's own speed, as ratios; minutes long, on an idle machine
 	$(BIN)/python -m tests.bench
 
-test-devices: setup  ## of these, stand-in phones and the on-device runner
-	$(BIN)/pytest tests/meta/devices
+test-devices: setup  ## stand-in phones with a real adbd, the on-device runner, Xcode's tools: tens of minutes
+	$(BIN)/pytest $(DEVICES)
 
 device-runner: setup  ## build the runner that measures on phones, for x86_64 and arm64-v8a
 	$(BIN)/python -m suite.devices.bundle
