@@ -38,6 +38,9 @@ def cache(tmp_path_factory):
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache"
 
 
+SMOKE = set(CHECKS) - {Check.REALTIME}  # a camera is not for a profile of a minute
+
+
 @pytest.fixture
 def product(cache, tmp_path):
     return Product(cache, tmp_path)
@@ -57,7 +60,7 @@ def test_a_real_model_from_end_to_end(product):
     assert len(lines) == len(run.records), "one record a case"
     for record in run.records.values():
         assert record.status is Status.PASSED
-        assert set(record.checks) == set(CHECKS)
+        assert set(record.checks) == SMOKE
         assert record.artifact is not None
         assert record.artifact.minimum_runtime
         assert len(record.artifact.sha256) == 64
@@ -83,7 +86,7 @@ def test_a_real_model_from_end_to_end(product):
 def test_benchmarks_of_a_parallel_run_come_after_and_alone(product):
     run = product.run(*SMALL, "-n", "2")
     assert run.status == 0, run.text
-    assert all(set(record.checks) == set(CHECKS) for record in run.records.values())
+    assert all(set(record.checks) == SMOKE for record in run.records.values())
     compared, measured = run.text.index("test_parity["), run.text.index("test_benchmark[")
     assert compared < measured
     assert "[gw" not in run.text[measured : measured + 200]
