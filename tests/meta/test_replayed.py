@@ -171,10 +171,9 @@ def test_what_does_not_belong_together_is_refused(
 def test_the_script_refuses_a_bundle_that_was_altered(copy: Path) -> None:
     (copy / "samples.npz").write_bytes(b"1")
     done = replay(copy)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "not as they were bundled: samples.npz. Copy the bundle anew\n",
-    )
+    assert done.returncode == 2
+    # coremltools may warn of packages beside it first.
+    assert done.stderr.endswith("not as they were bundled: samples.npz. Copy the bundle anew\n")
 
 
 def test_the_script_fails_a_model_that_answers_otherwise(copy: Path) -> None:
