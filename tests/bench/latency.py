@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 import suite
 from suite import benchmark, runtimes
@@ -23,7 +24,8 @@ MODELS = (
     ("squeezenet", "float32"),
     ("resnet50", "float32"),
 )
-ROUNDS = 8  # each runs both tools, in turn first and second
+PAIRS = 24  # each runs both tools one right after the other, in turn first and second
+THEIR_SECONDS = 1.0  # of one run of theirs, as ours lasts at least
 _TOOL = Path(sys.executable).with_name("litert-benchmark")
 
 
@@ -35,38 +37,46 @@ def main(profile: str) -> bool:
 
 
 def _compare(name: str, variant: str, threads: int) -> bool:
+    """Only neighbours in time are compared: a shared machine changes its speed within seconds."""
     path = suite.convert(name, variant)
-    ours: list[float] = []
-    theirs: list[float] = []
-    for turn in range(ROUNDS):
-        first, second = (_ours, _theirs) if turn % 2 == 0 else (_theirs, _ours)
-        for tool in (first, second):
-            (ours if tool is _ours else theirs).append(tool(path, threads))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"       ours {_spread(ours)}, litert-benchmark {_spread(theirs)} ms")
+    with Worker("LiteRT") as worker:
+        ours, theirs = _ours(path, threads, worker), 0.0
+        runs = max(20, round(THEIR_SECONDS * 1e3 / ours))
+        ratios: list[float] = []
+        for turn in range(PAIRS):
+            if turn % 2 == 0:
+                ours = _ours(path, threads, worker)
+                theirs = _theirs(path, threads, runs)
+            else:
+                theirs = _theirs(path, threads, runs)
+                ours = _ours(path, threads, worker)
+            ratios.append(ours / theirs)
+    low, ratio, high = np.percentile(ratios, [25, 50, 75])
+    print(
+        f"       ours / litert-benchmark: {low:.3f}, {ratio:.3f}, {high:.3f} (quartiles); last {ours:.3f} ms"
+    )
     return held(f"|p50 ratio - 1|, {name}/{variant}, {threads} threads", abs(ratio - 1), 0.03, "")
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f}..{max(values):.3f})"
-
-
-def _ours(path: Path, threads: int) -> float:
-    with Worker("LiteRT") as worker:
-        with runtimes.open_session("litert-xnnpack", path, threads=threads, worker=worker) as session:
-            sample = session.inputs[0]
-        import numpy as np
-
-        feed = {sample.name: np.random.default_rng(0).uniform(-1, 1, sample.shape).astype(np.float32)}
-        speed = benchmark.measure_speed(
-            "litert-xnnpack", path, feed, threads=threads, policy=TimingPolicy(), worker=worker
-        )
+def _ours(path: Path, threads: int, worker: Worker) -> float:
+    with runtimes.open_session("litert-xnnpack", path, threads=threads, worker=worker) as session:
+        sample = session.inputs[0]
+    feed = {sample.name: np.random.default_rng(0).uniform(-1, 1, sample.shape).astype(np.float32)}
+    speed = benchmark.measure_speed(
+        "litert-xnnpack", path, feed, threads=threads, policy=TimingPolicy(), worker=worker
+    )
     return summarise(speed.latency.samples_ns).p50_ms
 
 
-def _theirs(path: Path, threads: int) -> float:
+def _theirs(path: Path, threads: int, runs: int) -> float:
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        command = [_TOOL, f"--model={path}", f"--num_threads={threads}", "--num_runs=100", "--warmup_runs=20"]
+        command = [
+            _TOOL,
+            f"--model={path}",
+            f"--num_threads={threads}",
+            f"--num_runs={runs}",
+            "--warmup_runs=20",
+        ]
         subprocess.run([*command, f"--result_json={file.name}"], check=True, capture_output=True)
         result = json.loads(Path(file.name).read_text())
     return float(result["inference_median_ms"] if "inference_median_ms" in result else _median(result))

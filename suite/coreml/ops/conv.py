@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.blas import sgemm
 
-from suite.coreml.ops.registry import OpError, integers, op, room
+from suite.coreml.ops.registry import OpError, integer, integers, op, room
 from suite.coreml.ops.windows import (
     channels_first,
     channels_last,
@@ -45,7 +45,7 @@ def conv(
     spatial = x.ndim - 2
     if not 1 <= spatial <= 3 or weight.ndim != x.ndim:
         raise OpError(f"a convolution of {x.shape} with {weight.shape}")
-    groups = int(groups)
+    groups = integer(groups)
     if groups < 1 or weight.shape[1] * groups != x.shape[1] or weight.shape[0] % groups:
         raise OpError(f"{x.shape[1]} channels in {groups} groups do not fit weights of {weight.shape}")
     if 0 in weight.shape:
@@ -282,7 +282,7 @@ def conv_transpose(
     memo: dict[str, Any] | None = None,
 ) -> Array:
     """x (n, c_in, *spatial), weight (c_in, c_out / groups, *kernel) -> (n, c_out, *spatial)."""
-    spatial, groups = x.ndim - 2, int(groups)
+    spatial, groups = x.ndim - 2, integer(groups)
     if not 1 <= spatial <= 3 or weight.ndim != x.ndim or weight.shape[0] != x.shape[1] or 0 in weight.shape:
         raise OpError(f"a transposed convolution of {x.shape} with {weight.shape}")
     if groups < 1 or x.shape[1] % groups:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from suite.coreml.ops.registry import OpError, op, room
+from suite.coreml.ops.registry import OpError, integer, op, room
 from suite.spec import Array
 
 # MIL's names of types, and what a tensor of each is held as.
@@ -211,7 +211,7 @@ def _along(values: Array, rank: int, axis: Any) -> Array:
     if values.ndim == 0:
         return values
     shape = [1] * rank
-    if axis is None or not -rank <= int(axis) < rank or values.ndim != 1:
+    if axis is None or not -rank <= integer(axis) < rank or values.ndim != 1:
         raise OpError(f"values of {values.shape} along axis {axis} of a tensor of rank {rank}")
-    shape[int(axis)] = -1
+    shape[integer(axis)] = -1
     return values.reshape(shape)

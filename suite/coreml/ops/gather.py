@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml.ops.registry import OpError, axis_of, op, room
+from suite.coreml.ops.registry import OpError, axis_of, integer, op, real, room
 from suite.spec import Array
 
 
@@ -24,7 +24,7 @@ def gather(
     x: Array, indices: Array, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = False
 ) -> Array:
     """Slices along an axis by their places."""
-    number, batch = axis_of(axis, x.ndim), int(batch_dims)
+    number, batch = axis_of(axis, x.ndim), integer(batch_dims)
     places = _checked(indices, x.shape[number])
     if not 0 <= batch <= min(number, places.ndim) or x.shape[:batch] != places.shape[:batch]:
         raise OpError(f"{batch} batch axes of {x.shape} and {places.shape}")
@@ -47,7 +47,7 @@ def gather_along_axis(x: Array, indices: Array, axis: Any = 0, validate_indices:
 @op("gather_nd", exact=True)
 def gather_nd(x: Array, indices: Array, batch_dims: Any = 0, validate_indices: Any = False) -> Array:
     """Slices by places in the first axes, which the last axis of `indices` holds."""
-    batch = int(batch_dims)
+    batch = integer(batch_dims)
     index = _nd(x, indices, batch)
     return np.asarray(x[index])
 
@@ -162,7 +162,7 @@ def one_hot(
     """A new axis that is `on` at the place and `off` elsewhere; no place is on for one beyond it."""
     on = np.asarray(np.int32(1) if on_value is None else on_value)
     off = np.asarray(on.dtype.type(0) if off_value is None else off_value)
-    size, number = int(one_hot_vector_size), axis_of(axis, np.ndim(indices) + 1)
+    size, number = integer(one_hot_vector_size), axis_of(axis, np.ndim(indices) + 1)
     room((*np.shape(indices), max(size, 0)))
     hot = np.expand_dims(indices, number) == np.arange(max(size, 0)).reshape(
         [-1 if i == number else 1 for i in range(np.ndim(indices) + 1)]
@@ -183,7 +183,7 @@ def non_maximum_suppression(
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape[:2] != scores.shape[:2] or boxes.shape[2] != 4:
         raise OpError(f"boxes of {boxes.shape} with scores of {scores.shape}")
     n, _, classes = scores.shape
-    count = int(max_boxes)
+    count = integer(max_boxes)
     room((n, max(count, 0), classes + 5))
     if count < 1:
         raise OpError(f"at most {count} boxes")
@@ -194,8 +194,8 @@ def non_maximum_suppression(
         kept = _suppress(
             boxes[i],
             scores[i],
-            float(iou_threshold),
-            float(score_threshold),
+            real(iou_threshold),
+            real(score_threshold),
             count,
             bool(per_class_suppression),
         )

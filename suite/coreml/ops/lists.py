@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops.elementwise import HELD
-from suite.coreml.ops.registry import OpError, integers, op, room
+from suite.coreml.ops.registry import OpError, integer, integers, op, room
 from suite.spec import Array
 
 LONGEST = 1 << 20
 
 
 def _element(ls: list[Array], index: Any) -> int:
-    place = int(index)
+    place = integer(index)
     if not 0 <= place < len(ls):
         raise OpError(f"element {place} of a list of {len(ls)}")
     return place
@@ -25,11 +25,11 @@ def make_list(
     elem_shape: Any, init_length: Any = 1, dynamic_length: Any = True, dtype: str = "fp32"
 ) -> list[Array]:
     """A list of zeros; an element's free sizes, which are named by strings, are 0."""
-    sizes = [0 if isinstance(size, str) else int(size) for size in _flat(elem_shape)]
-    if not 0 <= int(init_length) <= LONGEST or dtype not in HELD:
-        raise OpError(f"a list of {int(init_length)} tensors of {dtype}")
-    room((int(init_length), *sizes))
-    return [np.zeros(sizes, HELD[dtype])] * int(init_length)
+    sizes = [0 if isinstance(size, str) else integer(size) for size in _flat(elem_shape)]
+    if not 0 <= integer(init_length) <= LONGEST or dtype not in HELD:
+        raise OpError(f"a list of {integer(init_length)} tensors of {dtype}")
+    room((integer(init_length), *sizes))
+    return [np.zeros(sizes, HELD[dtype])] * integer(init_length)
 
 
 def _flat(values: Any) -> list[Any]:
@@ -47,7 +47,7 @@ def list_length(ls: list[Array]) -> Array:
 @op("list_write", view=True)
 def list_write(ls: list[Array], index: Any, value: Array) -> list[Array]:
     """The list with another element; one beyond its end makes it longer."""
-    return _put(ls, [int(index)], [value])
+    return _put(ls, [integer(index)], [value])
 
 
 @op("list_read", view=True)

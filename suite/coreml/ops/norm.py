@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml.ops.registry import OpError, as_channels, axis_of, integers, op
+from suite.coreml.ops.registry import OpError, as_channels, axis_of, integer, integers, op, real
 from suite.spec import Array
 
 
@@ -26,7 +26,7 @@ def batch_norm(
     if "scale" not in memo:
         if x.ndim < 2 or mean.shape != (x.shape[1],) or variance.shape != mean.shape:
             raise OpError(f"means of {mean.shape} for a tensor of {x.shape}")
-        scale = 1.0 / np.sqrt(variance.astype(np.float64) + float(epsilon))
+        scale = 1.0 / np.sqrt(variance.astype(np.float64) + real(epsilon))
         if gamma is not None:
             scale = scale * gamma
         shift = -mean * scale
@@ -46,7 +46,7 @@ def instance_norm(
     """Each channel of each sample to mean 0 and variance 1."""
     if x.ndim < 3:
         raise OpError(f"instance_norm of a tensor of rank {x.ndim}")
-    answer = _normalised(x, tuple(range(2, x.ndim)), float(epsilon))
+    answer = _normalised(x, tuple(range(2, x.ndim)), real(epsilon))
     if gamma is not None:
         answer *= as_channels(gamma, x.ndim)
     if beta is not None:
@@ -64,7 +64,7 @@ def layer_norm(
 ) -> Array:
     """The named axes together to mean 0 and variance 1."""
     chosen = sorted(axis_of(axis, x.ndim) for axis in (range(x.ndim) if axes is None else integers(axes)))
-    answer = _normalised(x, tuple(chosen), float(epsilon))
+    answer = _normalised(x, tuple(chosen), real(epsilon))
     shape = [x.shape[i] if i in chosen else 1 for i in range(x.ndim)]
     if gamma is not None:
         answer *= gamma.reshape(shape)
@@ -93,7 +93,7 @@ def l2_norm(x: Array, epsilon: Any = 1e-6) -> Array:
 @op("local_response_norm")
 def local_response_norm(x: Array, size: Any, alpha: Any = 1e-4, beta: Any = 0.75, k: Any = 1.0) -> Array:
     """Divided by a power of the energy of the neighbouring channels."""
-    size = int(size)
+    size = integer(size)
     if x.ndim < 3 or size < 1:
         raise OpError(f"local_response_norm of size {size} on a tensor of rank {x.ndim}")
     before = (size - 1) // 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops import activation as activations
-from suite.coreml.ops.registry import OpError, op, room
+from suite.coreml.ops.registry import OpError, op, real, room
 from suite.spec import Array
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -138,7 +138,7 @@ def lstm(
 ) -> Any:
     """Long short-term memory; gates in the order input, forget, output, cell; states side by side."""
     acts = tuple(_function(name) for name in (recurrent_activation, cell_activation, activation))
-    limit = None if clip is None else float(clip)
+    limit = None if clip is None else real(clip)
     if direction != "bidirectional":
         return _lstm(
             x, initial_h, initial_c, weight_ih, weight_hh, bias, peephole,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops.elementwise import HELD
-from suite.coreml.ops.registry import OpError, axis_of, integers, op
+from suite.coreml.ops.registry import OpError, axis_of, integer, integers, op
 from suite.spec import Array
 
 Axes = tuple[int, ...]
@@ -93,7 +93,7 @@ def topk(
 ) -> Any:
     """The k largest along an axis, and their places; always sorted."""
     number = axis_of(axis, x.ndim)
-    k = x.shape[number] if int(k) == -1 else int(k)
+    k = x.shape[number] if integer(k) == -1 else integer(k)
     if not 0 < k <= x.shape[number]:
         raise OpError(f"the top {k} of {x.shape[number]}")
     if output_indices_dtype not in HELD:

@@ -105,10 +105,26 @@ def room(shape: Iterable[int], itemsize: int = 4) -> tuple[int, ...]:
 
 def axis_of(axis: Any, rank: int) -> int:
     """A valid axis, from 0."""
-    number = int(axis)
+    number = integer(axis)
     if not -rank <= number < rank:
         raise OpError(f"axis {number} of a tensor of rank {rank}")
     return number % rank if rank else 0
+
+
+def integer(value: Any) -> int:
+    """One number as Python's integer."""
+    return int(_single(value))
+
+
+def real(value: Any) -> float:
+    """One number as Python's float."""
+    return float(_single(value))
+
+
+def _single(value: Any) -> Any:
+    if np.ndim(value):
+        raise OpError(f"one number was expected, not a tensor of {np.ndim(value)} dimensions")
+    return value
 
 
 def integers(values: Any) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml.ops.registry import OpError, integers, op, room
+from suite.coreml.ops.registry import OpError, integer, integers, op, real, room
 from suite.spec import Array
 
 _MODES = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "DEFAULT", "OFFSET_CORNERS", "UNALIGN_CORNERS")
@@ -67,11 +67,11 @@ def _nearest(x: Array, sizes: dict[int, int]) -> Array:
 def _spatial(x: Array, height: Any, width: Any) -> dict[int, int]:
     if x.ndim < 3:
         raise OpError(f"an image of rank {x.ndim}")
-    return {x.ndim - 2: int(height), x.ndim - 1: int(width)}
+    return {x.ndim - 2: integer(height), x.ndim - 1: integer(width)}
 
 
 def _scaled(x: Array, height: Any, width: Any) -> dict[int, int]:
-    factors = float(height), float(width)
+    factors = real(height), real(width)
     if x.ndim < 3 or not all(math.isfinite(factor) and factor > 0 for factor in factors):
         raise OpError(f"scales of {factors} for a tensor of rank {x.ndim}")
     return _spatial(
@@ -157,7 +157,7 @@ def crop_resize(
     """Boxes of images, each resized: `roi` (iOS15, iOS16) or `boxes` with `box_indices` (from iOS17)."""
     if x.ndim != 4 or (roi is None) == (boxes is None):
         raise OpError(f"boxes in a tensor of rank {x.ndim}")
-    size = int(target_height), int(target_width)
+    size = integer(target_height), integer(target_width)
     if min(size) < 1:
         raise OpError(f"boxes resized to {size}")
     if boxes is not None:
@@ -174,11 +174,11 @@ def crop_resize(
     if any(not 0 <= owner < len(x) for some in owners for owner in some):
         raise OpError(f"a box of an image beyond the {len(x)}")
     room((sum(map(len, owners)), x.shape[1], *size))
-    edges = _corners(corners.astype(np.float64) * float(spatial_scale), box_coordinate_mode)
+    edges = _corners(corners.astype(np.float64) * real(spatial_scale), box_coordinate_mode)
     if normalized_coordinates:
         edges = edges * np.tile([x.shape[2] - 1, x.shape[3] - 1], 2)
     cut = [
-        np.stack([_cut(x[owner], edge, size, sampling_mode, float(pad_value)) for owner in some])
+        np.stack([_cut(x[owner], edge, size, sampling_mode, real(pad_value)) for owner in some])
         for some, edge in zip(owners, edges, strict=True)
     ]
     if boxes is not None:
@@ -245,7 +245,7 @@ def affine(
     """Each image seen through an affine map of its coordinates."""
     if coordinates_mode != "normalized_minus_one_to_one" or x.ndim != 4:
         raise OpError(f"coordinates_mode is {coordinates_mode!r} for a tensor of rank {x.ndim}")
-    height, width = int(output_height), int(output_width)
+    height, width = integer(output_height), integer(output_width)
     if min(height, width) < 1 or transform_matrix.ndim != 2 or transform_matrix.shape[1] != 6:
         raise OpError(f"maps of {transform_matrix.shape} to {height}x{width}")
     room((*x.shape[:2], height, width))

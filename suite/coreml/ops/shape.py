@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml.ops.registry import OpError, axis_of, integers, op, room
+from suite.coreml.ops.registry import OpError, axis_of, integer, integers, op, real, room
 from suite.spec import Array
 
 MOST_STEPS = 1 << 28  # of a range
@@ -80,7 +80,7 @@ def squeeze(x: Array, axes: Array | None = None) -> Array:
 @op("flatten2d", exact=True, view=True)
 def flatten2d(x: Array, axis: Any = 1) -> Array:
     """Two axes: those before, and those from an axis on."""
-    number = int(axis)
+    number = integer(axis)
     if not -x.ndim <= number <= x.ndim:
         raise OpError(f"axis {number} of a tensor of rank {x.ndim}")
     return x.reshape(math.prod(x.shape[:number]), math.prod(x.shape[number:]))
@@ -132,8 +132,8 @@ def split(x: Array, axis: Any, num_splits: Any = None, split_sizes: Array | None
     number = axis_of(axis, x.ndim)
     if split_sizes is not None:
         sizes = integers(split_sizes)
-    elif num_splits is not None and 0 < int(num_splits) <= x.shape[number]:
-        sizes = [x.shape[number] // int(num_splits)] * int(num_splits)
+    elif num_splits is not None and 0 < integer(num_splits) <= x.shape[number]:
+        sizes = [x.shape[number] // integer(num_splits)] * integer(num_splits)
     else:
         raise OpError(f"{num_splits} parts of {x.shape[number]}")
     if sum(sizes) != x.shape[number] or any(size < 0 for size in sizes):
@@ -202,7 +202,7 @@ def _held(value: Any) -> Any:
 def range_1d(start: Any, end: Any, step: Any) -> Array:
     """Steps from start to before end."""
     dtype = np.asarray(start).dtype
-    first, last, each = (float(np.asarray(value)) for value in (start, end, step))
+    first, last, each = (real(value) for value in (start, end, step))
     if (
         not each
         or not all(map(math.isfinite, (first, last, each)))
@@ -219,7 +219,8 @@ def band_part(x: Array, lower: Any = -1, upper: Any = -1) -> Array:
     if x.ndim < 2:
         raise OpError(f"a band of a tensor of rank {x.ndim}")
     below = np.arange(x.shape[-2])[:, None] - np.arange(x.shape[-1])
-    kept = ((int(lower) < 0) | (below <= int(lower))) & ((int(upper) < 0) | (-below <= int(upper)))
+    down, up = integer(lower), integer(upper)
+    kept = ((down < 0) | (below <= down)) & ((up < 0) | (-below <= up))
     return np.where(kept, x, np.zeros((), x.dtype))
 
 
@@ -247,10 +248,10 @@ def reverse_sequence(x: Array, lengths: Array, seq_axis: Any = 0, batch_axis: An
 
 
 def _blocks(x: Array, block: Any) -> tuple[int, int, int, int, int]:
-    if x.ndim != 4 or int(block) < 1:
-        raise OpError(f"blocks of {int(block)} in a tensor of rank {x.ndim}")
+    if x.ndim != 4 or integer(block) < 1:
+        raise OpError(f"blocks of {integer(block)} in a tensor of rank {x.ndim}")
     n, c, h, w = x.shape
-    return n, c, h, w, int(block)
+    return n, c, h, w, integer(block)
 
 
 @op("depth_to_space", exact=True, view=True)
@@ -341,7 +342,7 @@ def _two_by_two(values: Array) -> tuple[tuple[int, int], tuple[int, int]]:
 @op("sliding_windows", exact=True)
 def sliding_windows(x: Array, axis: Any, size: Any, stride: Any = 1) -> Array:
     """Every window along an axis, as a new axis after it."""
-    number, width, step = axis_of(axis, x.ndim), int(size), int(stride)
+    number, width, step = axis_of(axis, x.ndim), integer(size), integer(stride)
     if not 0 < width <= x.shape[number] or step < 1:
         raise OpError(f"windows of {width} by {step} in {x.shape[number]}")
     views = np.lib.stride_tricks.sliding_window_view(x, width, number)
