@@ -290,10 +290,10 @@ PLANTED: tuple[tuple[str, str, Callable[[Graph], list[str]], str], ...] = (
         ":2 imports h5py.h5f",
     ),
     (
-        "suite/gates.py",
-        "def f():\n    from .runtimes import keras",
+        "suite/gates/costs.py",
+        "def f():\n    from ..runtimes import keras",
         plain_modules_that_reach_a_vendor,
-        "tensorflow <- suite.runtimes.keras <- suite.gates",
+        "tensorflow <- suite.runtimes.keras <- suite.gates.costs",
     ),
     (
         "suite/commands/gate.py",

@@ -1,0 +1,43 @@
+"""What does not fail a run and must not be overlooked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from suite import stats
+from suite.record import Check, Latency, Record, Status
+
+
+def cautions(cases: Iterable[Record]) -> list[str]:
+    """What a reader must not overlook, once each, with the cases it holds for."""
+    cases_by_text: dict[str, list[str]] = {}
+    for record in cases:
+        for text in _warnings_of(record):
+            cases_by_text.setdefault(text, []).append(record.case_id)
+    return [f"{text} ({_some(case_ids)})" for text, case_ids in cases_by_text.items()]
+
+
+def _warnings_of(record: Record) -> Iterable[str]:
+    for check, result in record.checks.items():
+        if result.status is Status.SKIPPED:
+            yield f"{check} skipped: {result.message or 'no reason was recorded'}"
+        elif result.status is Status.PASSED and check is Check.BENCHMARK and record.memory is None:
+            yield f"memory not measured: {record.reasons.get('memory', 'no reason was recorded')}"
+    if not record.checks and record.status is Status.SKIPPED:
+        yield f"skipped: {record.message or 'no reason was recorded'}"
+    for note in record.notes:
+        yield f"note: {note}"
+    if record.latency is not None and (sound := _soundness(record.latency)) is not stats.Soundness.SOUND:
+        yield f"latency is {sound}, and holds a budget only with room to spare. {stats.REMEDY[sound]}"
+
+
+def _soundness(latency: Latency) -> stats.Soundness:
+    try:
+        return stats.soundness(latency)[0]
+    except ValueError:  # a finding says so
+        return stats.Soundness.SOUND
+
+
+def _some(case_ids: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(case_ids) - shown} more" if len(case_ids) > shown else ""
+    return ", ".join(case_ids[:shown]) + more

@@ -1,0 +1,85 @@
+"""What an artifact costs when it runs: latency, memory, and frames of a camera that go unanswered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from suite import frames, stats
+from suite.gates.findings import Finding, Gate, bound, number, unproven
+from suite.record import Latency, Memory, RealTime
+from suite.spec import Budget
+
+
+def check_latency(latency: Latency | None, budget: Budget) -> list[Finding]:
+    """Findings on the median time of an inference.
+
+    Where a tool keeps no samples, its own median counts, or its mean where it tells no median.
+    """
+    if latency is None:
+        return [unproven(Gate.LATENCY, "no latency was recorded")]
+    told = latency.summary_ms
+    try:
+        median = stats.median_ms(latency)
+    except ValueError as error:
+        return [unproven(Gate.LATENCY, str(error))]
+    count = f"{latency.threads} thread{'s' if latency.threads != 1 else ''}"
+    number_of = round(told.get("n", len(latency.samples_ns)))
+    advice = f"{count}, n {number_of}. Try another variant or thread count."
+    found = bound(Gate.LATENCY, "p50 latency in ms", median, budget.max_p50_ms, lambda: advice)
+    if not found and _far_below(latency, budget.max_p50_ms):
+        return []
+    sound, why = stats.soundness(latency)
+    if sound is stats.Soundness.SOUND:
+        return found
+    return _undecided(sound, why, median, budget.max_p50_ms) if found or sound is _UNSTABLE else []
+
+
+_UNSTABLE = stats.Soundness.UNSTABLE
+
+
+def _far_below(latency: Latency, limit: float | None) -> bool:
+    """Whether nearly all samples keep the limit, so that no spread can matter: noise only slows."""
+    if limit is None:
+        return True
+    if latency.summary_ms:
+        return latency.summary_ms.get("p95", math.inf) <= limit
+    return stats.summarise(latency.samples_ns).p95_ms <= limit
+
+
+def _undecided(sound: stats.Soundness, why: str, median: float, limit: float | None) -> list[Finding]:
+    message = (
+        f"p50 latency in ms: inconclusive, because the measurement is {sound}: {why}. "
+        f"Obtained {number(median)}, expected at most {number(limit or math.nan)}. {stats.REMEDY[sound]}."
+    )
+    return [Finding(gate=Gate.LATENCY, message=message, obtained=median, limit=limit, inconclusive=True)]
+
+
+def check_memory(memory: Memory | None, budget: Budget) -> list[Finding]:
+    """Findings on the peak memory of a process that runs the artifact, baseline subtracted."""
+    if memory is None:
+        return [unproven(Gate.MEMORY, "no memory use was recorded, nor why")]
+    if not memory.peak_bytes > 0:
+        return [unproven(Gate.MEMORY, f"a peak of {memory.peak_bytes} bytes was recorded")]
+    advice = f"{memory.loaded_bytes} of them after loading. Choose a narrower variant or a smaller input."
+    peak, limit = memory.peak_bytes, budget.max_peak_bytes
+    return bound(Gate.MEMORY, "peak memory in bytes", peak, limit, lambda: advice)
+
+
+def check_realtime(realtime: RealTime | None, budget: Budget) -> list[Finding]:
+    """Findings on how a model keeps up with a camera, in the better of the two schemes."""
+    if realtime is None or not realtime.schemes:
+        return [unproven(Gate.REALTIME, "no camera-paced run was recorded")]
+    rates = [frames.summarise(stream).processed_fps for stream in realtime.schemes if stream.taken]
+    if not rates:
+        return [unproven(Gate.REALTIME, "no frame of the camera was answered")]
+    advice = f"Of {realtime.fps:g} a second. Ship a quicker variant, or give the model more threads."
+    best, least = max(rates), budget.min_processed_fps
+    found = bound(Gate.REALTIME, "processed fps", best, least, lambda: advice, is_maximum=False)
+    busy = any(
+        stream.others_cpu_ns is not None
+        and stream.cores
+        and stream.others_cpu_ns > stats.MAX_OTHERS * stream.wall_ns * stream.cores
+        for stream in realtime.schemes
+    )
+    return [replace(item, inconclusive=busy) for item in found]
