@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from suite.commands import discover
+from suite import commands
 from suite.errors import PocketproofError
 
 USAGE_STATUS = 2
@@ -17,7 +17,8 @@ INTERRUPTED_STATUS = 130  # 128 + SIGINT, as shells have it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake is one message on stderr."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser([name for name in commands.names() if name in words[:1]]).parse_args(words)
     try:
         status: int = arguments.run_command(arguments)
         sys.stdout.flush()
@@ -34,16 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
+    """For the command that is asked for, so that no other is loaded; for all of them where none is."""
     parser = argparse.ArgumentParser(
         prog="python -m suite",
         description="Pocketproof: proves that a deep-learning model survives the trip to a phone.",
         epilog="Run `pytest` to validate models. Exit status: 0 well; 1 a gate fails; 2 wrong usage, or "
         "something cannot be read or written; 130 interrupted.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in discover():
-        own = commands.add_parser(
+    places = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in asked or commands.names():
+        command = commands.load(name)
+        own = places.add_parser(
             name,
             help=command.HELP,
             description=command.__doc__,

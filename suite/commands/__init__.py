@@ -9,8 +9,8 @@ docstring is the long help. It imports what is slow inside `run`.
 from __future__ import annotations
 
 import argparse
+import keyword
 import pkgutil
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -28,8 +28,13 @@ class Command(Protocol):
         """Do it; returns the exit status. Raises PocketproofError for what a user can mend."""
 
 
-def discover() -> Iterator[tuple[str, Command]]:
-    """Every command by name, in alphabetical order."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            yield module.name.rstrip("_"), cast(Command, import_module(f"{__name__}.{module.name}"))
+def names() -> list[str]:
+    """Every command, in alphabetical order."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name.rstrip("_") for name in modules if not name.startswith("_")]
+
+
+def load(name: str) -> Command:
+    """The command of this name, which is one of `names()`."""
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    return cast(Command, import_module(f"{__name__}.{module}"))

@@ -141,7 +141,7 @@ def test_an_interrupt_is_status_130(
     assert main(["gate", run([records.passed()])]) == 130
 
 
-@pytest.mark.parametrize("name", [name for name, _ in commands.discover()])
+@pytest.mark.parametrize("name", commands.names())
 def test_every_command_documents_its_exit_statuses(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([name, "--help"])
@@ -149,11 +149,32 @@ def test_every_command_documents_its_exit_statuses(name: str, capsys: pytest.Cap
 
 
 def test_a_command_is_one_module() -> None:
-    found = dict(commands.discover())
-    assert {"gate", "report"} <= set(found)
-    for command in found.values():
+    found = [commands.load(name) for name in commands.names()]
+    assert {"gate", "report", "import"} <= set(commands.names())
+    for command in found:
         command.add_arguments(argparse.ArgumentParser())
         assert command.HELP
+
+
+def test_a_command_loads_no_other_and_help_loads_all() -> None:
+    code = (
+        "import sys; from suite import __main__\ntry: __main__.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    )
+    code += "print(*(name for name in sys.modules if name.startswith('suite.commands.')))"
+    loaded = [
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()[-1]
+        for arguments in (["gate", "--help"], ["--help"])
+    ]
+    assert set(loaded[0].split()) == {"suite.commands.gate", "suite.commands._results"}
+    assert {"suite.commands.gate", "suite.commands.compare", "suite.commands.import_"} <= set(
+        loaded[1].split()
+    )
 
 
 def test_it_runs_as_a_module_without_what_converts_or_runs_models(
