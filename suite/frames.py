@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
 
 from suite.record import RealTime, Stream
-from suite.stats import NS_PER_MS, percentile
+from suite.stats import NS_PER_MS, Soundness, percentile, too_busy
 
 KEPT_UP = 0.95  # of the camera's frames: one in twenty may be lost before it is seen
+MAX_LATENESS = 0.10  # of the period: a camera later than that is not one, whatever the model did
 USABLE_FPS = 1.0  # answers a second below which a smooth picture beside them is no real-time app
 
 
@@ -94,7 +94,7 @@ def _ms(values_ns: Sequence[float], fraction: float) -> float | None:
 
 
 def _median_ms(values_ns: Sequence[int]) -> float | None:
-    return median(values_ns) / NS_PER_MS if values_ns else None
+    return _ms(values_ns, 0.5)
 
 
 def verdict(realtime: RealTime) -> Verdict:
@@ -111,6 +111,30 @@ def verdict(realtime: RealTime) -> Verdict:
     return Verdict.NO
 
 
+def soundness(realtime: RealTime) -> tuple[Soundness, str]:
+    """Whether the run can carry a verdict, and what speaks against it.
+
+    Contaminated when other processes took more than a tenth of the machine in
+    a scheme; unstable when the camera itself was late, by more than
+    MAX_LATENESS of its period at p95. A model that keeps up all the same keeps up.
+    """
+    for stream in realtime.schemes:
+        if told := too_busy(stream):
+            return Soundness.CONTAMINATED, f"{told} {scheme(stream)}"
+    for stream in realtime.schemes:
+        late = _ms(_lateness(stream), 0.95) or 0.0
+        if late > MAX_LATENESS * 1e3 / stream.fps:
+            return Soundness.UNSTABLE, f"the camera itself was {late:.1f} ms late at p95 {scheme(stream)}"
+    return Soundness.SOUND, ""
+
+
+def scheme(stream: Stream) -> str:
+    """What a scheme is called."""
+    return "with threads" if stream.threaded else "in the callback"
+
+
 def sentence(realtime: RealTime) -> str:
-    """The verdict as it is reported."""
-    return f"real time at {realtime.fps:g} fps: {verdict(realtime)}"
+    """The verdict as it is reported, marked where the run can hardly carry it."""
+    sound, _ = soundness(realtime)
+    mark = "" if sound is Soundness.SOUND else f" ({sound})"
+    return f"real time at {realtime.fps:g} fps: {verdict(realtime)}{mark}"

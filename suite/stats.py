@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import floor, nan, sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suite.record import Latency, Sustained
+    from suite.record import Latency, Stream, Sustained
 
 P99_MINIMUM = 1000  # fewer samples leave fewer than ten above the 99th percentile
 NS_PER_MS = 1e6
@@ -154,10 +153,8 @@ def soundness(latency: Latency) -> tuple[Soundness, str]:
         return Soundness.CONTAMINATED, latency.contaminated
     if latency.summary_ms:
         return Soundness.SOUND, ""  # there are no samples to look at
-    if latency.others_cpu_ns is not None and latency.cores and latency.wall_ns > 0:
-        share = latency.others_cpu_ns / (latency.wall_ns * latency.cores)
-        if share > MAX_OTHERS:
-            return Soundness.CONTAMINATED, f"other processes took {100 * share:.0f} % of the machine"
+    if told := too_busy(latency):
+        return Soundness.CONTAMINATED, told
     summary = summarise(latency.samples_ns)
     if summary.n < FEWEST_TO_JUDGE:
         return Soundness.SOUND, ""
@@ -169,6 +166,14 @@ def soundness(latency: Latency) -> tuple[Soundness, str]:
     if abs(drift) > MAX_DRIFT:
         return Soundness.UNSTABLE, f"samples drift by {100 * drift:+.0f} % from the first third to the last"
     return Soundness.SOUND, ""
+
+
+def too_busy(timed: Latency | Stream) -> str:
+    """What other processes took of the machine meanwhile, where it is more than MAX_OTHERS; else empty."""
+    if timed.others_cpu_ns is None or not timed.cores or not timed.wall_ns > 0:
+        return ""
+    share = timed.others_cpu_ns / (timed.wall_ns * timed.cores)
+    return f"other processes took {100 * share:.0f} % of the machine" if share > MAX_OTHERS else ""
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -193,6 +198,8 @@ def paired_drop_interval(b: int, c: int, n: int, confidence: float = 0.95) -> tu
 
     Raises ValueError when the counts do not fit each other.
     """
+    from statistics import NormalDist  # loads decimal and fractions, which no gate needs
+
     if n <= 0 or b < 0 or c < 0 or b + c > n:
         raise ValueError(f"counts do not fit: b={b}, c={c}, n={n}")
     total = n + 2

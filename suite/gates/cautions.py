@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from suite import stats
+from suite import frames, stats
 from suite.record import Check, Latency, Record, Status
 
 
@@ -29,6 +29,10 @@ def _warnings_of(record: Record) -> Iterable[str]:
         yield f"note: {note}"
     if record.latency is not None and (sound := _soundness(record.latency)) is not stats.Soundness.SOUND:
         yield f"latency is {sound}, and holds a budget only with room to spare. {stats.REMEDY[sound]}"
+    if record.realtime is not None and frames.verdict(record.realtime) is not frames.Verdict.YES:
+        sound, _ = frames.soundness(record.realtime)
+        if sound is not stats.Soundness.SOUND:
+            yield f"the verdict on real time is {sound}. {stats.REMEDY[sound]}"
 
 
 def _soundness(latency: Latency) -> stats.Soundness:

@@ -76,10 +76,8 @@ def check_realtime(realtime: RealTime | None, budget: Budget) -> list[Finding]:
     advice = f"Of {realtime.fps:g} a second. Ship a quicker variant, or give the model more threads."
     best, least = max(rates), budget.min_processed_fps
     found = bound(Gate.REALTIME, "processed fps", best, least, lambda: advice, is_maximum=False)
-    busy = any(
-        stream.others_cpu_ns is not None
-        and stream.cores
-        and stream.others_cpu_ns > stats.MAX_OTHERS * stream.wall_ns * stream.cores
-        for stream in realtime.schemes
-    )
-    return [replace(item, inconclusive=busy) for item in found]
+    sound, why = frames.soundness(realtime)
+    if sound is stats.Soundness.SOUND:
+        return found
+    doubt = f"Inconclusive, because the run is {sound}: {why}. {stats.REMEDY[sound]}."
+    return [replace(item, message=f"{item.message} {doubt}", inconclusive=True) for item in found]

@@ -89,10 +89,14 @@ def _sustained(sustained: Sustained | None) -> dict[str, Any] | None:
     if sustained is None:
         return None
     pairs = zip(sustained.inferences, sustained.window_ns, strict=True)
+    sensors = sustained.temperatures
+    warmest = max(sensors, key=lambda name: max(sensors[name]), default="")  # phones have dozens
     return {
         "seconds": sustained.window_seconds,
         "rates": [_rounded(1e9 * count / max(wall, 1)) for count, wall in pairs],
-        "temperatures": {name: list(values) for name, values in sustained.temperatures.items()},
+        "sensor": warmest,
+        "temperatures": list(sensors.get(warmest, ())),
+        "clocks": list(sustained.frequencies_mhz),
     }
 
 

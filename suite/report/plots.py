@@ -13,15 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.report import words
+from suite.report import labels, words
 from suite.report.view import Case, View
 
 Spec = dict[str, Any]
 
 WIDTH = 440  # of a drawing; the page scales it
 MAX_ROWS = 40  # of the latency plot; more could not be read
-MAX_LABELS = 12
-LABEL_ROOM = 5.0  # how far a label reaches to the right of its mark, as a ratio of sizes
+NAMED_WIDTH, NAMED_HEIGHT = 390, 290  # of a drawing with names in it, its axes apart
+MAX_LABELS = 16
+LABEL_ROOM = 3.0  # for names to the right of the largest, as a ratio of sizes
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 # Stand-ins that Vega takes for colours, and what the page has in their place.
 _INK, _MUTED, _LINE = "#1000f1", "#1000f2", "#1000f3"
@@ -51,79 +52,105 @@ def plots(view: View) -> list[Plot]:
 
 
 def _accuracy_by_size(view: View) -> Plot | None:
-    cases = [case for case in view.cases if case.record.accuracy and case.record.artifact]
+    cases: dict[tuple[str, str], Case] = {}
+    for case in view.cases:  # several engines run one artifact: it is one point
+        if case.record.accuracy and case.record.artifact:
+            cases.setdefault((case.record.model, case.record.variant), case)
     if not cases:
         return None
-    values = [_accuracy_point(case, view) for case in cases]
-    label_points = _largest_of_each(values)
+    values = [_accuracy_point(case) for case in cases.values()]
+    x = _log_x("size", "size, MB (logarithmic)", [value["size"] for value in values], room=LABEL_ROOM)
+    y = {
+        "field": "top1",
+        "type": "quantitative",
+        "title": "top-1 accuracy, %",
+        "scale": {"domain": _around([value["top1"] for value in values])},
+        "axis": {"tickCount": 5},
+    }
     layers: list[Spec] = [
         {
             "mark": {"type": "line", "color": _LINE, "strokeWidth": 1.5},
-            "encoding": {"detail": {"field": "row"}, "order": {"field": "size"}},
+            "encoding": {"x": x, "y": y, "detail": {"field": "row"}, "order": {"field": "size"}},
         },
         {
             "mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.9},
-            "encoding": _by_variant(view),
+            "encoding": {"x": x, "y": y, **_by_variant(view), "description": {"field": "label"}},
         },
+        *_names(values, x["scale"]["domain"], y["scale"]["domain"]),
     ]
-    if len(label_points) <= MAX_LABELS:
-        text = {"type": "text", "align": "left", "dx": 9, "fontSize": 11, "color": _INK}
-        layers.append(
-            {
-                "data": {"values": label_points},
-                "mark": text,
-                "encoding": {"text": {"field": "row"}, "description": {"value": ""}},
-            }
-        )
-    x = _log_x("size", "size, MB (logarithmic)", [value["size"] for value in values], room=LABEL_ROOM)
-    y = {"field": "top1", "type": "quantitative", "title": "top-1 accuracy, %"}
     spec: Spec = {
         "data": {"values": values},
-        "height": 280,
+        "width": NAMED_WIDTH,
+        "height": NAMED_HEIGHT,
+        "autosize": {"type": "pad"},  # names are placed in the pixels of the plot itself
         "layer": layers,
-        "encoding": {
-            "x": x,
-            "y": {
-                **y,
-                "scale": {"domain": _around([value["top1"] for value in values])},
-                "axis": {"tickCount": 5},
-            },
-            "description": {"field": "label"},
-        },
     }
     best = max(values, key=lambda value: value["top1"])
     smallest = min(values, key=lambda value: value["size"])
+    engines = " Of several engines the first is shown." if view.several_targets else ""
     return Plot(
         title="Accuracy against size",
         alt=(
             f"Scatter plot of top-1 accuracy against file size for {len(values)} artifacts. "
             f"Most accurate: {best['label']}. Smallest: {smallest['label']}."
         ),
-        caption="Up is more accurate, left is smaller. A line joins the variants of one model.",
+        caption=f"Up is more accurate, left is smaller. A line joins the variants of one model.{engines}",
         svg=_draw(spec),
     )
 
 
-def _accuracy_point(case: Case, view: View) -> dict[str, Any]:
+def _accuracy_point(case: Case) -> dict[str, Any]:
     record = case.record
     assert record.accuracy is not None
     assert record.artifact is not None
     return {
-        "row": _row_name(case, view),
+        "row": record.model,
         "variant": record.variant,
         "size": record.artifact.size_bytes / 1e6,
         "top1": 100 * record.accuracy.top1,
-        "label": f"{_row_name(case, view)} {record.variant}: {words.percent(record.accuracy.top1)}, "
+        "label": f"{record.model} {record.variant}: {words.percent(record.accuracy.top1)}, "
         f"{words.size(record.artifact.size_bytes)}",
     }
 
 
-def _largest_of_each(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _names(values: Sequence[dict[str, Any]], x: Sequence[float], y: Sequence[float]) -> list[Spec]:
+    """Layers with the name of each model beside its largest artifact; none where there are too many."""
     largest: dict[str, dict[str, Any]] = {}
     for value in values:
         if value["row"] not in largest or value["size"] > largest[value["row"]]["size"]:
             largest[value["row"]] = value
-    return list(largest.values())
+    if len(largest) > MAX_LABELS:
+        return []
+
+    def pixel(value: dict[str, Any]) -> tuple[float, float]:
+        across = math.log(value["size"] / x[0]) / math.log(x[1] / x[0])
+        return NAMED_WIDTH * across, NAMED_HEIGHT * (y[1] - value["top1"]) / (y[1] - y[0])
+
+    named = [(name, *pixel(value)) for name, value in largest.items()]
+    placed = labels.place(named, [pixel(value) for value in values], NAMED_WIDTH)
+    here: Spec = {"type": "quantitative", "scale": None}
+    lines = [
+        {"px": label.point_x, "py": label.point_y, "x": label.near_edge, "y": label.y}
+        for label in placed
+        if label.far
+    ]
+    texts = [{"name": label.text, "x": label.x, "y": label.y} for label in placed]
+    text = {"type": "text", "align": "left", "baseline": "middle", "fontSize": 11, "color": _INK}
+    at: Spec = {"x": {"field": "x", **here}, "y": {"field": "y", **here}, "description": {"value": ""}}
+    return [
+        {
+            "data": {"values": lines},
+            "mark": {"type": "rule", "color": _MUTED, "strokeWidth": 0.75},
+            "encoding": {
+                "x": {"field": "px", **here},
+                "y": {"field": "py", **here},
+                "x2": {"field": "x"},
+                "y2": {"field": "y"},
+                "description": {"value": ""},
+            },
+        },
+        {"data": {"values": texts}, "mark": text, "encoding": {**at, "text": {"field": "name"}}},
+    ]
 
 
 def _latency_by_variant(view: View) -> Plot | None:
@@ -217,11 +244,16 @@ def _by_variant(view: View, *channels: str) -> Spec:
             "legend": legend,
             "scale": {
                 "domain": variants,
-                "range": [ranges[channel][index % len(ranges[channel])] for index in range(len(variants))],
+                "range": [_turned(ranges[channel], index, channel) for index in range(len(variants))],
             },
         }
         for channel in channels or ("color", "shape")
     }
+
+
+def _turned(values: Sequence[str], index: int, channel: str) -> str:
+    """Shapes move on by one with each round of colours, so that no two variants share both."""
+    return values[(index + (index // len(values) if channel == "shape" else 0)) % len(values)]
 
 
 def _around(percentages: Sequence[float]) -> list[float]:

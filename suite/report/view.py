@@ -55,6 +55,7 @@ class Case:
     environment: str  # name of the environment, a letter
     schemes: tuple[tuple[str, frames.Summary], ...] = ()  # behind a camera
     realtime: str = ""  # the verdict on it, in a sentence
+    realtime_doubt: str = ""  # why that can hardly be told
     doubt: str = ""  # why the latency can carry no verdict
     drop: float | None = None  # of sustained throughput, from the first minute to the last
 
@@ -143,9 +144,14 @@ class View:
         return [status for status in Status if status in present]
 
     @property
-    def cameras(self) -> list[Case]:
-        """Cases that ran behind a camera, in both schemes."""
-        return [case for case in self.cases if len(case.schemes) == 2]
+    def cameras(self) -> list[tuple[Case, bool]]:
+        """Cases that ran behind a camera in both schemes, model by model, the quickest first and marked."""
+        models: dict[tuple[str, str], list[Case]] = {}
+        for case in self.cases:
+            if len(case.schemes) == 2:
+                models.setdefault((case.record.model, case.record.target), []).append(case)
+        ranked = [sorted(cases, key=lambda case: -(case.processed_fps or 0)) for cases in models.values()]
+        return [(case, case is cases[0]) for cases in ranked for case in cases]
 
     @property
     def several_targets(self) -> bool:
@@ -223,6 +229,7 @@ def _case(
         unmeasured=unmeasured(record),
         schemes=_schemes(record),
         realtime=frames.sentence(record.realtime) if record.realtime else "",
+        realtime_doubt=_told(*frames.soundness(record.realtime)) if record.realtime else "",
         doubt=_doubt(record),
         drop=stats.sustained_drop(record.sustained) if record.sustained else None,
         environment=environments[_key(record)].name if record.environment else "",
@@ -231,19 +238,19 @@ def _case(
 
 def _schemes(record: Record) -> tuple[tuple[str, frames.Summary], ...]:
     streams = record.realtime.schemes if record.realtime else ()
-    return tuple(
-        ("with threads" if stream.threaded else "in the callback", frames.summarise(stream))
-        for stream in streams
-    )
+    return tuple((frames.scheme(stream), frames.summarise(stream)) for stream in streams)
 
 
 def _doubt(record: Record) -> str:
     if record.latency is None:
         return ""
     try:
-        sound, why = stats.soundness(record.latency)
+        return _told(*stats.soundness(record.latency))
     except ValueError:  # the gate has a finding that says so
         return ""
+
+
+def _told(sound: stats.Soundness, why: str) -> str:
     return f"{sound}: {why}. {stats.REMEDY[sound]}" if why else ""
 
 

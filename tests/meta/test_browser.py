@@ -24,6 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run")
     here = {**records.ENVIRONMENT, "fingerprint": "aaaa"}
     run = [replace(record, environment=here) for record in records.run()]
+    run[0] = replace(run[0], sustained=records.sustained())
     for day in (1, 2):
         then = [replace(record, recorded_at=f"2026-01-0{day}T00:00:00Z") for record in run]
         history.append(directory / history.FILE, f"run{day}", then)
@@ -83,6 +84,16 @@ def test_a_link_to_a_case_opens_it_and_draws_it(built: Path, tmp_path: Path) -> 
 
 
 @needs_browser
+def test_minutes_on_end_are_drawn_with_the_warmth_beside(built: Path, tmp_path: Path) -> None:
+    code = """return all("details[open] .drawn figure").map(one =>
+      [one.querySelector("h4").textContent, one.querySelector("svg").getAttribute("aria-label")])"""
+    drawn = dict(probe(built, tmp_path, code, 1000, "#case-1"))
+    assert drawn["Sustained throughput"].endswith("over 3 min, from 100 to 81 a second")
+    assert drawn["Temperature meanwhile"].endswith("from 40 to 57 °C")
+    assert "Clock meanwhile" not in drawn  # this machine tells none
+
+
+@needs_browser
 def test_a_click_on_a_heading_sorts_and_another_turns_it_round(built: Path, tmp_path: Path) -> None:
     code = """const heads = all(".overview.sortable")[0].querySelectorAll("thead th");
       const rows = all(".overview.sortable")[0].tBodies[0].rows;
@@ -118,6 +129,21 @@ def test_filters_hold_for_tables_cases_and_plots(built: Path, tmp_path: Path) ->
     assert some == ["2 of 24 cases shown", 2, 1, 2]
     assert none == ["0 of 24 cases shown", 0, 0, 0]
     assert crashed[:3] == ["1 of 24 cases shown", 1, 1]
+
+
+@needs_browser
+def test_behind_a_camera_a_model_has_one_row_of_the_variants_that_pass(built: Path, tmp_path: Path) -> None:
+    code = """const rows = () => all("#cameras tbody tr:not([hidden])").map(row => row.cells[0].textContent);
+      const found = [rows()];
+      of("#every-variant").checked = true; of("#every-variant").dispatchEvent(new frame.Event("input"));
+      found.push(rows().length);
+      of("#every-variant").checked = false; type("#filter-variant", "float16"); found.push(rows());
+      return found"""
+    one, every, narrow = probe(built, tmp_path, code)
+    assert len(one) == len({row.split("/")[0] for row in one}) == 6
+    assert every > 18
+    assert {row.split("/")[1] for row in narrow} == {"float16"}
+    assert len(narrow) == 5  # that of one model never ran
 
 
 @needs_browser

@@ -10,8 +10,11 @@ import pytest
 from suite import frames
 from suite.frames import Verdict
 from suite.gates import check_realtime
+from suite.gates.cautions import cautions
 from suite.record import RealTime, Stream
 from suite.spec import Budget
+from suite.stats import Soundness
+from tests.meta import records
 
 MS = 1_000_000
 
@@ -97,14 +100,70 @@ def test_the_verdict(run: RealTime, word: Verdict) -> None:
     assert frames.sentence(run) == f"real time at 30 fps: {word}"
 
 
+def late(run: RealTime, milliseconds: float) -> RealTime:
+    """The same, with a camera that was late itself in one picture of ten."""
+    period = 1e9 / run.fps
+    schemes = tuple(
+        replace(
+            scheme,
+            shown_ns=tuple(
+                round(k * period + (milliseconds * MS if k % 10 == 0 else 0)) for k in range(scheme.offered)
+            ),
+        )
+        if scheme.threaded
+        else scheme
+        for scheme in run.schemes
+    )
+    return replace(run, schemes=schemes)
+
+
+BUSY = 2_000 * MS + 1  # of ten seconds on two cores
+
+
+@pytest.mark.parametrize(
+    ("run", "sound", "words"),
+    [
+        (both(8, 9), Soundness.SOUND, ""),
+        (both(8, 9, others=BUSY - 1), Soundness.SOUND, ""),
+        (both(8, 9, others=BUSY), Soundness.CONTAMINATED, "other processes took 10 % of the machine"),
+        (late(both(8, 9), 3.3), Soundness.SOUND, ""),
+        (late(both(8, 9), 3.4), Soundness.UNSTABLE, "the camera itself was 3.4 ms late at p95 with threads"),
+    ],
+)
+def test_a_run_that_can_hardly_carry_its_verdict_is_marked(
+    run: RealTime, sound: Soundness, words: str
+) -> None:
+    found, why = frames.soundness(run)
+    assert found is sound
+    assert words in why
+    assert frames.sentence(run).endswith("with threads" if sound is Soundness.SOUND else f" ({sound})")
+
+
 def test_a_budget_in_frames_a_second_is_held() -> None:
     asked = Budget(min_processed_fps=10)
     assert check_realtime(both(12, 11), asked) == []
     (found,) = check_realtime(both(8, 9), asked)
     assert "processed fps: obtained 9, expected at least 10" in found.message
-    (busy,) = check_realtime(both(8, 9, others=10**10), asked)
-    assert busy.inconclusive
+    assert not found.inconclusive
     assert check_realtime(both(8, 9), Budget()) == []
+
+
+@pytest.mark.parametrize("doubtful", [both(8, 9, others=BUSY), late(both(8, 9), 20)])
+def test_a_run_in_doubt_breaks_a_budget_inconclusively_and_keeps_it_for_certain(doubtful: RealTime) -> None:
+    (found,) = check_realtime(doubtful, Budget(min_processed_fps=10))
+    assert found.inconclusive
+    assert "Inconclusive, because the run is " in found.message
+    assert "measure again" in found.message
+    assert check_realtime(doubtful, Budget(min_processed_fps=5)) == []
+
+
+def test_a_verdict_in_doubt_is_a_warning_unless_the_model_keeps_up_all_the_same() -> None:
+    def warned(run: RealTime) -> list[str]:
+        return cautions([replace(records.passed(), realtime=run)])
+
+    (told,) = warned(both(8, 9, others=BUSY))
+    assert "the verdict on real time is contaminated. End other processes" in told
+    assert warned(both(30, 30, others=BUSY)) == warned(both(8, 9)) == []
 
 
 @pytest.mark.parametrize("nothing", [None, replace(both(1, 1), schemes=()), both(0, 0)])

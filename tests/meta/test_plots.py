@@ -24,6 +24,28 @@ def test_plots_have_words_tooltips_and_colours_of_the_page() -> None:
         assert not re.search(r'(?:fill|stroke)="(?:#|black|white|rgb)', plot.svg)
 
 
+def test_engines_share_the_point_of_their_artifact_and_the_name_of_their_model() -> None:
+    run = [
+        records.passed(model, variant, target)
+        for model in ("squeezenet", "resnet50")
+        for variant in ("float32", "int8")
+        for target in (records.TARGET, "host/tflite-runtime", "host/litert-builtin")
+    ]
+    size = plots.plots(arrange(run))[0]
+    assert "for 4 artifacts" in size.alt
+    assert size.svg.count("<title>") == 4
+    assert [size.svg.count(f">{name}<") for name in ("squeezenet", "resnet50")] == [1, 1]
+    assert "Of several engines the first is shown" in size.caption
+
+
+def test_no_two_variants_share_both_colour_and_shape() -> None:
+    view = arrange([records.passed(variant=variant) for variant in records.SPEED])
+    many = replace(view, variants=tuple(f"variant_{index}" for index in range(11)))
+    channels = plots._by_variant(many)
+    pairs = zip(*(channels[name]["scale"]["range"] for name in ("color", "shape")), strict=True)
+    assert len(set(pairs)) == 11
+
+
 def test_a_run_without_numbers_has_no_plots() -> None:
     assert plots.plots(arrange([replace(records.passed(), accuracy=None, latency=None, scaling=())])) == []
 

@@ -46,6 +46,7 @@
   // --- filters ---
   const text = document.getElementById("filter-text"), status = document.getElementById("filter-status");
   const variant = document.getElementById("filter-variant"), shown = document.getElementById("filter-shown");
+  const every = document.getElementById("every-variant");
   const passes = item => {
     const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
     const name = `${item.model}/${item.variant}/${item.target}`.toLowerCase();
@@ -55,6 +56,12 @@
   const filter = () => {
     const kept = new Set(data.cases.filter(passes).map(item => item.id));
     for (const element of all("[data-case]")) element.hidden = !kept.has(element.dataset.case);
+    const models = new Set();  // behind a camera: one row a model, its quickest variant of those that pass
+    for (const row of all("#cameras tbody tr").sort((a, b) => a.dataset.rank - b.dataset.rank)) {
+      const item = byId.get(row.dataset.case), name = `${item.model}/${item.target}`;
+      row.hidden ||= models.has(name) && !every.checked;
+      if (kept.has(item.id)) models.add(name);
+    }
     for (const row of all("[data-cases]")) row.hidden = !row.dataset.cases.split(" ").some(id => kept.has(id));
     shown.textContent = `${kept.size} of ${data.cases.length} cases shown`;
     explore();
@@ -173,8 +180,18 @@
     return line(points, [first[0], last[0]], unit, `${title} over ${points.length} runs, from ${short(first[1])} to ${short(last[1])} ${unit}`, title, `${points.length} runs on this machine.`);
   };
   const sustained = item => {
-    const points = item.sustained.rates.map((rate, index) => [`${short(item.sustained.seconds * (index + 1) / 60)} min`, rate]);
-    return line(points, ["start", points[points.length - 1][0]], "a second", `Inferences a second over time, from ${short(points[0][1])} to ${short(points[points.length - 1][1])}`, "Sustained", "Inferences a second, window by window.");
+    const { seconds, rates, sensor, temperatures, clocks } = item.sustained;
+    const over = (values, unit, title, caption) => {
+      if (!values.length) return null;
+      const points = values.map((value, index) => [`${short(seconds * (index + 1) / 60)} min`, value]);
+      const alt = `${title} over ${points[points.length - 1][0]}, from ${short(values[0])} to ${short(values[values.length - 1])} ${unit}`;
+      return line(points, ["start", points[points.length - 1][0]], unit, alt, title, caption);
+    };
+    return [
+      over(rates, "a second", "Sustained throughput", "Inferences a second, window by window."),
+      over(temperatures, "°C", "Temperature meanwhile", `${sensor}, in °C: the sensor that got warmest.`),
+      over(clocks, "MHz", "Clock meanwhile", "Mean of the cores, in MHz."),
+    ];
   };
 
   // Details of very many cases are packed, and unpacked when the first is opened.
@@ -201,7 +218,7 @@
     if (item.latency) drawn.push(distribution(item));
     if (item.threads && item.threads.length > 1) drawn.push(threads(item));
     if (item.camera) drawn.push(timeline(item));
-    if (item.sustained) drawn.push(sustained(item));
+    if (item.sustained) drawn.push(...sustained(item));
     if (item.history) for (const [field, title, unit] of [["p50", "p50 over runs", "ms"], ["top1", "Top-1 over runs", "%"], ["sqnr", "SQNR over runs", "dB"], ["size", "Size over runs", "MB"]]) drawn.push(history(item, field, title, unit));
     place.append(...drawn.filter(Boolean));
   };
@@ -251,7 +268,7 @@
     place.replaceChildren(svg);
   };
   for (const select of [across, up]) if (select) select.addEventListener("change", explore);
-  for (const control of [text, status, variant]) if (control) control.addEventListener("input", filter);
+  for (const control of [text, status, variant, every]) if (control) control.addEventListener("input", filter);
   const follow = () => { if (location.hash.startsWith("#case-")) open(location.hash.slice(1)); };
   addEventListener("hashchange", follow);
   addEventListener("beforeprint", () => all("details[open]").forEach(draw));
