@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from suite import compare, gates, ratio, store
 from suite.errors import PocketproofError, UsageError
 from suite.gates import Finding, Gate, Verdict, number
-from suite.record import OK, Latency, Record, encode
+from suite.record import OK, Accuracy, Artifact, Latency, Memory, Parity, Record, encode
 from suite.stats import Soundness, median_ms, soundness
 from suite.thresholds import BaselineTolerance, Thresholds
 
@@ -133,17 +135,26 @@ def _missing(records: Sequence[Record], baseline: Baseline) -> Iterator[tuple[bo
 
 
 def _worse(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    """Section by section; what the baseline has and the run lacks is a finding too."""
     if new.status not in OK:
         return  # the gate on its status says so
-    for look in (_size, _sqnr, _top1, _memory, _latency):
-        yield from look(old, new, tolerance)
-
-
-def _lost(section: str, old: Record, new: Record) -> Iterator[Finding]:
-    if getattr(old, section) is not None and getattr(new, section) is None:
-        why = new.reasons.get(section, "no reason was recorded")
-        message = f"{section}: in the baseline, and not measured in this run ({why}). Measure it, or {_SET}"
-        yield Finding(gate=Gate.BASELINE, message=message)
+    looks: Mapping[str, Callable[[Any, Any, BaselineTolerance], Iterator[Finding]]] = {
+        "artifact": _size,
+        "parity": _sqnr,
+        "accuracy": _top1,
+        "memory": _memory,
+        "latency": partial(_latency, f"--models {new.model} --variants {new.variant}"),
+    }
+    for section, look in looks.items():
+        before, after = getattr(old, section), getattr(new, section)
+        if before is not None and after is not None:
+            yield from look(before, after, tolerance)
+        elif before is not None:
+            why = new.reasons.get(section, "no reason was recorded")
+            message = (
+                f"{section}: in the baseline, and not measured in this run ({why}). Measure it, or {_SET}"
+            )
+            yield Finding(gate=Gate.BASELINE, message=message)
 
 
 def _exceeds(name: str, value: float, limit: float | None, texts: tuple[str, str]) -> Iterator[Finding]:
@@ -156,33 +167,28 @@ def _exceeds(name: str, value: float, limit: float | None, texts: tuple[str, str
     yield Finding(gate=Gate.BASELINE, message=message, obtained=value, limit=limit)
 
 
-def _size(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
-    if old.artifact is None or new.artifact is None:
-        yield from _lost("artifact", old, new)
-        return
-    was, now = old.artifact.size_bytes, new.artifact.size_bytes
-    texts = f"{was} bytes", f"{now} bytes"
-    yield from _exceeds("size over the baseline's", now / max(was, 1), tolerance.max_size_ratio, texts)
+def _size(before: Artifact, after: Artifact, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    texts = f"{before.size_bytes} bytes", f"{after.size_bytes} bytes"
+    grown = after.size_bytes / max(before.size_bytes, 1)
+    yield from _exceeds("size over the baseline's", grown, tolerance.max_size_ratio, texts)
 
 
-def _sqnr(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
-    if old.parity is None or new.parity is None:
-        yield from _lost("parity", old, new)
+def _memory(before: Memory, after: Memory, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    texts = f"{before.peak_bytes / 1e6:.1f} MB", f"{after.peak_bytes / 1e6:.1f} MB"
+    grown = after.peak_bytes / max(before.peak_bytes, 1)
+    yield from _exceeds("peak memory over the baseline's", grown, tolerance.max_peak_ratio, texts)
+
+
+def _sqnr(before: Parity, after: Parity, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    if (before.real.n, before.scale) != (after.real.n, after.scale):
+        yield _other_samples("parity", f"{before.real.n} samples", f"{after.real.n} samples")
         return
-    before, after = old.parity.real, new.parity.real
-    if (before.n, old.parity.scale) != (after.n, new.parity.scale):
-        yield _other_samples("parity", f"{before.n} samples", f"{after.n} samples")
-        return
-    texts = f"{before.sqnr_db:.1f} dB", f"{after.sqnr_db:.1f} dB"
-    drop = before.sqnr_db - after.sqnr_db
+    texts = f"{before.real.sqnr_db:.1f} dB", f"{after.real.sqnr_db:.1f} dB"
+    drop = before.real.sqnr_db - after.real.sqnr_db
     yield from _exceeds("SQNR below the baseline's, in dB", drop, tolerance.max_sqnr_drop_db, texts)
 
 
-def _top1(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
-    before, after = old.accuracy, new.accuracy
-    if before is None or after is None:
-        yield from _lost("accuracy", old, new)
-        return
+def _top1(before: Accuracy, after: Accuracy, tolerance: BaselineTolerance) -> Iterator[Finding]:
     if (before.dataset_sha256, before.n) != (after.dataset_sha256, after.n):
         yield _other_samples("accuracy", f"{before.dataset}, n {before.n}", f"{after.dataset}, n {after.n}")
         return
@@ -196,49 +202,36 @@ def _other_samples(what: str, was: str, now: str) -> Finding:
     return Finding(gate=Gate.BASELINE, message=message, inconclusive=True)
 
 
-def _memory(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
-    if old.memory is None or new.memory is None:
-        yield from _lost("memory", old, new)
-        return
-    was, now = old.memory.peak_bytes, new.memory.peak_bytes
-    texts = f"{was / 1e6:.1f} MB", f"{now / 1e6:.1f} MB"
-    yield from _exceeds("peak memory over the baseline's", now / max(was, 1), tolerance.max_peak_ratio, texts)
-
-
-def _latency(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[Finding]:
+def _latency(case: str, before: Latency, after: Latency, tolerance: BaselineTolerance) -> Iterator[Finding]:
     """The whole interval of the ratio decides; what it straddles is inconclusive."""
-    if old.latency is None or new.latency is None:
-        yield from _lost("latency", old, new)
+    limit = tolerance.max_p50_ratio
+    if limit is None:
         return
-    if tolerance.max_p50_ratio is None:
+    if before.threads != after.threads:
+        yield _other_samples("latency", f"{before.threads} threads", f"{after.threads} threads")
         return
-    if old.latency.threads != new.latency.threads:
-        threads = f"{old.latency.threads} threads", f"{new.latency.threads} threads"
-        yield _other_samples("latency", *threads)
-        return
-    if old.latency.summary_ms or new.latency.summary_ms:
-        yield from _told(old.latency, new.latency, tolerance.max_p50_ratio)
+    if before.summary_ms or after.summary_ms:
+        yield from _told(before, after, limit)
         return
     try:
-        found = ratio.of_runs(old.latency.samples_ns, new.latency.samples_ns)
+        found = ratio.of_runs(before.samples_ns, after.samples_ns)
         doubts = [
             f"{whose} is {sound}: {why}"
             for whose, (sound, why) in (
-                ("the baseline", soundness(old.latency)),
-                ("this run", soundness(new.latency)),
+                ("the baseline", soundness(before)),
+                ("this run", soundness(after)),
             )
             if sound is not Soundness.SOUND
         ]
     except ValueError as error:
         yield Finding(gate=Gate.BASELINE, message=f"latency cannot be compared: {error}. Measure again.")
         return
-    limit = tolerance.max_p50_ratio
     if found.ratio <= limit and (found.high <= limit or not doubts):
         return
     certain = found.low > limit and not doubts
     word = "" if certain else "inconclusive, "
     why = f" ({'; '.join(doubts)})" if doubts else ""
-    measure = f"python -m suite compare --models {new.model} --variants {new.variant} OLD_RUN NEW_RUN"
+    measure = f"python -m suite compare {case} OLD_RUN NEW_RUN"
     message = (
         f"p50 latency over the baseline's: {word}obtained {found}, expected at most {number(limit)}{why}. "
         f"Measure both in turn to be sure: {measure}; if slower is meant: {_SET}"
