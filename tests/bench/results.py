@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from suite import report
@@ -29,26 +30,40 @@ _FLAGS = (
 _LOADED = "<script>onload = () => document.title = 'loaded in ' + performance.now()</script>"
 
 
+GATES, BUILDS = 7, 3  # the quickest counts: neighbours on the machine only add
+
+
 def main(profile: str) -> bool:
     """The gate over 10,000 cases, and the report of 1,000: built, opened, and its size."""
     with tempfile.TemporaryDirectory(prefix="pocketproof-bench-") as folder:
         many = _write(Path(folder) / "gate", 10_000)
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "suite", "gate", many], check=True, capture_output=True)
-        gate_seconds = time.perf_counter() - start
+        gate = [sys.executable, "-m", "suite", "gate", many]
+        gating = [
+            _seconds(lambda: subprocess.run(gate, check=True, capture_output=True)) for _ in range(GATES)
+        ]
         some = _write(Path(folder) / "report", 1000)
-        start = time.perf_counter()
-        report.build(some, Thresholds())
-        build_seconds = time.perf_counter() - start
+        building = [_seconds(lambda: report.build(some, Thresholds())) for _ in range(BUILDS)]
         page = some / report.INDEX
+        print(f"       gate, each time: {_listed(gating)} s; report, each time: {_listed(building)} s")
         holds = [
-            held("gate over 10,000 cases, its process started", gate_seconds, 1.0, "s"),
-            held("report of 1,000 cases built", build_seconds, 5.0, "s"),
+            held("gate over 10,000 cases, its process started", min(gating), 1.0, "s"),
+            held("report of 1,000 cases built", min(building), 5.0, "s"),
             held("index.html of 1,000 cases", page.stat().st_size / 1e6, 5.0, "MB"),
         ]
         if _CHROMIUM is not None:
-            holds.append(held("index.html of 1,000 cases opened", _open(page), 2.0, "s"))
+            opening = min(_open(page) for _ in range(BUILDS))
+            holds.append(held("index.html of 1,000 cases opened", opening, 2.0, "s"))
     return all(holds)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _write(folder: Path, count: int) -> Path:
