@@ -32,6 +32,8 @@ answer or picture):
   verdict           "yes": in the callback, processed fps >= 0.95 fps; else "with
                     threads": displayed fps >= 0.95 fps and at least one answer a
                     second; else "no"
+  doubt             contaminated where other processes took more than a tenth of the
+                    machine; unstable where pacing exceeds a tenth of T
 CPU is the process's CPU time over the wall time of a scheme; 100 % is one core.
 Memory is read between the schemes, never within one.
 """

@@ -25,6 +25,7 @@ from suite.original import Original
 from suite.record import Stage
 from suite.spec import TFLITE, VARIANTS
 from tests.meta import tiny
+from tests.meta.product import Product
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,3 +143,15 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def product_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all runs from end to end, and all xdist workers: its safety is part of the proof."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache"
+
+
+@pytest.fixture
+def product(product_cache: Path, tmp_path: Path) -> Product:
+    return Product(product_cache, tmp_path)

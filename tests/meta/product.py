@@ -15,6 +15,9 @@ from suite.cache import default_cache
 from suite.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
+HOST = "host/litert-xnnpack"
+SMALL = ("--models", "digits_cnn", "--profile", "smoke", "-v")
+QUICK = ("--variants", "float32", "--profile", "smoke", "-m", "not benchmark")
 
 PHONE_PARTS = ("phone", "program", "qemu", "apt", "c-library", "tflite-library")  # content, not state
 
@@ -101,3 +104,9 @@ class Product:
 def fixture(classes: int = 4, more: str = "") -> str:
     """The source of a user's fixture."""
     return FIXTURE.format(classes=classes, more=f", {more}" if more else "")
+
+
+def no_traceback(text: str) -> None:
+    """A user's mistake is a message."""
+    assert "Traceback (most recent call last)" not in text
+    assert "INTERNALERROR" not in text

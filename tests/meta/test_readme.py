@@ -41,7 +41,7 @@ def test_each_pytest_command_selects_something(command, tmp_path):
     }
     words = shlex.split(command)[1:]
     if any(name in words for name in names):
-        pytest.skip("its files are the reader's; test_plugin runs the same options on files of its own")
+        pytest.skip("its files are the reader's; test_given runs the same options on files of its own")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "--collect-only", "-q"],
         cwd=ROOT,

@@ -1,0 +1,104 @@
+"""Runs that are stopped, killed, or lose a worker: no record is lost, and nothing is left running."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+from tests.meta.product import HOST, QUICK, ROOT, SMALL, fixture
+
+
+def _started(report, minimum, process):
+    """Wait until some results are there."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        results = report / "results.jsonl"
+        if results.exists() and results.read_bytes().count(b'"artifact":{') >= minimum:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the run recorded nothing")
+
+
+def test_ctrl_c_keeps_what_was_recorded_and_leaves_nothing_running(product):
+    product.run(*SMALL, "-m", "not benchmark")
+    command, report = product.command(*SMALL)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=product.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    _started(report, 6, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, text
+    records = json.loads((report / "results.jsonl").read_text().splitlines()[0])
+    assert records["parity"] is not None
+    assert records["status"] == "error", "its benchmark was planned and is missing"
+    assert "MAY NOT SHIP" in text
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+def test_a_killed_run_loses_no_record(product):
+    product.run(*SMALL, "-m", "not benchmark")
+    command, report = product.command(*SMALL)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=product.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _started(report, 6, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, "workers die with their parent"
+    gate = subprocess.run(
+        [sys.executable, "-m", "suite", "gate", str(report)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert gate.returncode == 1
+    assert "benchmark" in gate.stdout
+
+
+def test_a_dead_xdist_worker_is_a_crashed_record(product):
+    folder = product.fixtures(
+        dies=fixture().replace("def build", "import os, sys\n\ndef build"),
+        lives=fixture(classes=3),
+    )
+    tests = product.folder / "test_death.py"
+    tests.write_text(
+        "import os, signal, pytest\n\n"
+        "@pytest.mark.parity\n"
+        "def test_parity(case):\n"
+        "    if case.spec.name == 'dies':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command, report = product.command(f"--fixtures-dir={folder}", *QUICK, "--models", "*", "-n", "2")
+    command[command.index("tests/validate")] = str(tests)
+    result = subprocess.run(
+        [*command, "-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "suite.plugin"],
+        cwd=ROOT,
+        env=product.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    text = result.stdout + result.stderr
+    assert result.returncode == 1, text
+    records = {
+        line["case_id"]: line for line in map(json.loads, (report / "results.jsonl").read_text().splitlines())
+    }
+    assert records[f"dies/float32/{HOST}"]["status"] == "crashed", text
+    assert records[f"lives/float32/{HOST}"]["status"] == "passed"
