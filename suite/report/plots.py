@@ -60,7 +60,7 @@ def _accuracy_by_size(view: View) -> Plot | None:
         return None
     values = [_accuracy_point(case) for case in cases.values()]
     x = _log_x("size", "size, MB (logarithmic)", [value["size"] for value in values], room=LABEL_ROOM)
-    y = {
+    y: Spec = {
         "field": "top1",
         "type": "quantitative",
         "title": "top-1 accuracy, %",
@@ -70,7 +70,13 @@ def _accuracy_by_size(view: View) -> Plot | None:
     layers: list[Spec] = [
         {
             "mark": {"type": "line", "color": _LINE, "strokeWidth": 1.5},
-            "encoding": {"x": x, "y": y, "detail": {"field": "row"}, "order": {"field": "size"}},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "detail": {"field": "row"},
+                "order": {"field": "size"},
+                "description": {"value": ""},
+            },
         },
         {
             "mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.9},
