@@ -183,7 +183,7 @@ def _latency_by_variant(view: View) -> Plot | None:
         ],
         "encoding": {
             "x": _log_x("p50", "p50 to p95 latency, ms (logarithmic)", edges),
-            "y": {**y, "axis": {"grid": True, "tickBand": "extent", "labelLimit": 180, "minExtent": 90}},
+            "y": {**y, "axis": {"grid": True, "tickBand": "extent", "labelLimit": 220, "minExtent": 90}},
             "yOffset": offset,
             "description": {"field": "label"},
         },
@@ -228,7 +228,7 @@ def _slowest_first(values: Iterable[dict[str, Any]]) -> list[str]:
 
 def _row_name(case: Case, view: View) -> str:
     record = case.record
-    return f"{record.model} on {record.target}" if view.several_targets else record.model
+    return f"{record.model}, {record.target.removeprefix('host/')}" if view.several_targets else record.model
 
 
 def _by_variant(view: View, *channels: str) -> Spec:
@@ -237,7 +237,7 @@ def _by_variant(view: View, *channels: str) -> Spec:
     legend = {
         "title": None,
         "orient": "top",
-        "columns": 4,
+        "columns": 2 if view.several_targets else 4,  # beside long names there is less room
         "symbolSize": 70,
         "labelLimit": 200,
         "symbolOpacity": 1,

@@ -27,14 +27,14 @@
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en");
   };
   for (const table of all("table.sortable")) {
-    all("thead th", table).forEach((head, column) => {
+    all("thead tr:last-child th", table).forEach((head, column) => {
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
         const down = head.getAttribute("aria-sort") === "ascending";
-        all("thead th", table).forEach(other => other.removeAttribute("aria-sort"));
+        all("thead tr:last-child th", table).forEach(other => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         const rows = all("tbody tr", table).map(row => [key(row.cells[column]), row]);
         rows.sort(([a], [b]) => a === "" || b === "" ? before(a, b) : down ? before(b, a) : before(a, b));
@@ -236,7 +236,7 @@
     if (!place) return;
     const fx = across.value, fy = up.value;
     const items = data.cases.filter(item => item[fx] != null && item[fy] != null && passes(item));
-    const height = 340, width = 760, left = 62;
+    const height = 340, width = Math.max(340, Math.min(760, place.clientWidth || 760)), left = 62;
     const move = (field, value) => LOGARITHMIC.has(field) ? Math.log10(Math.max(value, 1e-9)) : value;
     const svg = picture(width, height, `${items.length} cases, ${AXES[fy]} against ${AXES[fx]}; the table below has the numbers`);
     if (!items.length) { place.replaceChildren(document.createTextNode("No case has both of these numbers.")); return; }
