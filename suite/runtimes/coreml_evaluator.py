@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from suite.record import Stage
 from suite.runtimes import loop
 from suite.runtimes.base import Feed, MemoryUse, TensorInfo, Timing, TimingPolicy, load_feed, match
 from suite.spec import Array
+
+# Of mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST_KEPT_BYTES = 32 << 20  # the most that it takes
+_TRIM_BYTES = 1 << 30
 
 
 class EvaluatorSession:
@@ -27,7 +33,7 @@ class EvaluatorSession:
 
     def __init__(self, path: Path, threads: int) -> None:
         self._baseline, self._baseline_unique = loop.resident_bytes(), loop.unique_bytes()
-        _limit(threads)
+        settle(threads)
         self._evaluator: Evaluator | None = Evaluator.open(path)
         self.inputs: tuple[TensorInfo, ...] = self._evaluator.inputs
         self.outputs: tuple[TensorInfo, ...] = self._evaluator.outputs
@@ -96,12 +102,20 @@ def _real(value: Array) -> Array:
     return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
-def _limit(threads: int) -> None:
-    """Of NumPy's and SciPy's matrix products, where the library that can is there."""
+def settle(threads: int) -> None:
+    """Make this process a good place for matrix products: so many threads, and memory that stays.
+
+    A large array is new pages of the system each time, unless the C library is
+    told to keep them: zeroing them costs as much as the arithmetic on them.
+    """
     with contextlib.suppress(ImportError):
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(threads)
+    with contextlib.suppress(OSError, AttributeError):  # not GNU's
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def open_session(path: Path, threads: int) -> EvaluatorSession:

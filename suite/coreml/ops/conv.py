@@ -26,7 +26,9 @@ from suite.coreml.ops.windows import (
 )
 from suite.spec import Array
 
-_BLOCK_BYTES = 1 << 18  # of what a depthwise convolution works on at a time: it stays in the cache
+_BLOCK_BYTES = 1 << 18  # of what is worked on at a time: it stays in the cache
+_FEW = 256  # values of a window, up to which windows are put together
+_SMALL_WEIGHTS = 1 << 16  # elements: BLAS packs them anew for every block of rows
 
 
 @op("conv", packs=("weight",))
@@ -62,7 +64,7 @@ def conv(
     elif groups > 1:
         answer = _grouped(source, weight, groups, steps, spread, out, memo)
     else:
-        answer = _dense(source, weight, steps, spread, out, memo)
+        return channels_first(_dense(source, weight, bias, steps, spread, out, memo))
     if bias is not None:
         answer += bias
     return channels_first(answer)
@@ -71,6 +73,7 @@ def conv(
 def _dense(
     source: Array,
     weight: Array,
+    bias: Array | None,
     strides: list[int],
     dilations: list[int],
     out: list[int],
@@ -82,21 +85,38 @@ def _dense(
         moved = np.moveaxis(weight, (0, 1), (-1, -2))
         memo["taps"] = np.ascontiguousarray(moved.reshape(-1, *moved.shape[-2:]), np.float32)
     parts = memo["taps"]  # (positions, c_in, c_out)
-    if source.shape[-1] * math.prod(kernel) <= 256 and len(parts) > 1:
-        return _gathered(source, parts, kernel, strides, dilations, out)
+    if source.shape[-1] * math.prod(kernel) <= _FEW and len(parts) > 1:
+        return _gathered(source, parts, bias, kernel, strides, dilations, out)
     if all(stride == 1 for stride in strides) and len(parts) > 1:
-        return _shifted(source, parts, kernel, dilations, out)
+        return _shifted(source, parts, bias, kernel, dilations, out)
     answer = np.empty((source.shape[0], *out, weight.shape[0]), np.float32)
     rows = answer.reshape(-1, weight.shape[0])
     for number, (_, slices) in enumerate(taps(kernel, strides, dilations, out)):
         piece = source[(slice(None), *slices)].reshape(-1, source.shape[-1])
-        _accumulate(piece, parts[number], rows, first=number == 0)
+        if len(parts) == 1:
+            _product(piece, parts[0], bias, rows)
+        else:
+            _accumulate(piece, parts[number], rows, first=number == 0)
+    if bias is not None and len(parts) > 1:
+        answer += bias
     return answer
+
+
+def _product(left: Array, right: Array, bias: Array | None, out: Array) -> None:
+    """left @ right + bias; of few weights in blocks of rows, so that the bias meets them in the cache."""
+    left, count = np.ascontiguousarray(left, np.float32), len(left)
+    step = count if right.size > _SMALL_WEIGHTS else max(1, _BLOCK_BYTES // (2 * right.shape[1]))
+    for start in range(0, count, step):
+        rows = out[start : start + step]
+        np.dot(left[start : start + step], right, out=rows)
+        if bias is not None:
+            rows += bias
 
 
 def _gathered(
     source: Array,
     parts: Array,
+    bias: Array | None,
     kernel: tuple[int, ...],
     strides: list[int],
     dilations: list[int],
@@ -124,18 +144,25 @@ def _gathered(
             block = view[n, start : start + lines].reshape(-1, weights.shape[0])
             place = answer[n, start : start + lines].reshape(-1, weights.shape[1])
             np.dot(block, weights, out=place)
+            if bias is not None:
+                place += bias
     return answer
 
 
 def _shifted(
-    source: Array, parts: Array, kernel: tuple[int, ...], dilations: list[int], out: list[int]
+    source: Array,
+    parts: Array,
+    bias: Array | None,
+    kernel: tuple[int, ...],
+    dilations: list[int],
+    out: list[int],
 ) -> Array:
     """Stride 1: every shift of the padded input is a run of its rows.
 
     The answer has the padded width, whose surplus is cut off afterwards.
     """
     n, *sizes, channels = source.shape
-    wide = np.zeros((n, *out[:1], *sizes[1:], parts.shape[-1]), np.float32)
+    wide = np.empty((n, *out[:1], *sizes[1:], parts.shape[-1]), np.float32)
     steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
     used = math.prod((out[0], *sizes[1:])) - sum(
         (size - fit) * step for size, fit, step in zip(sizes[1:], out[1:], steps[1:], strict=True)
@@ -148,8 +175,10 @@ def _shifted(
                 at * dilation * step for at, dilation, step in zip(position, dilations, steps, strict=True)
             )
             _accumulate(flat[start : start + used], parts[number], rows, first=number == 0)
-    cut = tuple(slice(0, size) for size in out)
-    return np.ascontiguousarray(wide[(slice(None), *cut)])
+    answer = wide[(slice(None), *(slice(0, size) for size in out))]
+    if bias is None:
+        return np.ascontiguousarray(answer)
+    return np.add(answer, bias, out=np.empty(answer.shape, np.float32))
 
 
 def _accumulate(left: Array, right: Array, total: Array, *, first: bool) -> None:
@@ -176,7 +205,7 @@ def _grouped(
         piece = np.ascontiguousarray(source[..., group * inside : (group + 1) * inside])
         own = slice(group * outside, (group + 1) * outside)
         answer[..., own] = _dense(
-            piece, weight[own], strides, dilations, out, memo.setdefault(f"group {group}", {})
+            piece, weight[own], None, strides, dilations, out, memo.setdefault(f"group {group}", {})
         )
     return answer
 

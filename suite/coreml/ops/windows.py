@@ -83,11 +83,14 @@ def padded(x: Array, padding: Pads, value: float = 0.0) -> Array:
     if not any(before or after for before, after in padding):
         return x
     sizes = [size + sum(pair) for size, pair in zip(x.shape[1:-1], padding, strict=True)]
-    answer = np.full(room((x.shape[0], *sizes, x.shape[-1])), value, x.dtype)
-    inner = tuple(
-        slice(before, before + size) for size, (before, _) in zip(x.shape[1:-1], padding, strict=True)
-    )
-    answer[(slice(None), *inner)] = x
+    answer = np.empty(room((x.shape[0], *sizes, x.shape[-1])), x.dtype)
+    inner: list[slice] = [slice(None)]
+    for size, (before, after) in zip(sizes, padding, strict=True):
+        # The margins of this axis, within the axes before it that are already without theirs.
+        answer[(*inner, slice(0, before))] = value
+        answer[(*inner, slice(size - after, size))] = value
+        inner.append(slice(before, size - after))
+    answer[tuple(inner)] = x
     return answer
 
 
