@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import accuracy, benchmark, parity, realtime, runtimes
+import numpy as np
+
+from suite import accuracy, benchmark, generated, parity, realtime, runtimes
 from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import inspection
@@ -30,9 +32,10 @@ Answers = dict[str, Array]
 OpenedSession = runtimes.RemoteSession | DeviceSession
 FEWEST_SAMPLES = 64  # real ones that parity rests on at least
 EVALUATOR = "coreml-evaluator"  # what Core ML is held to
-EVALUATOR_SECONDS = 40.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
+EVALUATOR_SECONDS = 10.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 PREPARE_SECONDS = 900.0  # Xcode builds the app at first use
-STATIC_SECONDS = 120.0
+STATIC_SECONDS = 300.0
+FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
 
@@ -114,7 +117,8 @@ class Lab:
         """What a Core ML file says of itself, held to the model; nothing for other formats."""
         if case.variant.format != "coreml":
             return {}
-        original = self.subject(case.spec).original
+        subject = self.subject(case.spec)
+        original = subject.original
         wanted = interface(original.spec, original.card, self._deployment_target)
         found: dict[str, StaticCheck] = self.pool.worker("Core ML").call(
             "suite.coreml.checks:check",
@@ -122,6 +126,7 @@ class Lab:
             case.variant.name,
             wanted,
             case.artifact is None,
+            _few(subject.feeds),
             stage=Stage.CONVERT,
             timeout=STATIC_SECONDS,
         )
@@ -176,11 +181,10 @@ class Lab:
             path,
             sha256,
         )
-        count = len(next(iter(there[0].values())))
         names = self.subject(case.spec).feeds.generated().names
         return parity.measure(
-            ({name: values[:count] for name, values in here[0].items()}, here[1]),
-            there,
+            (_first_of(here[0], there[0]), _first_of(here[1], there[1])),
+            (_first_of(there[0], here[0]), _first_of(there[1], here[1])),
             names,
             self.limits(case)[0],
             quantised=case.variant.quantised,
@@ -252,10 +256,9 @@ class Lab:
 
     def _reference(self, subject: Subject, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
         """The original's answers on the samples that the artifact answered."""
-        count = len(next(iter(actual[0].values())))
         real = subject.original.answers(subject.feeds.evaluation())
         made = subject.original.answers(subject.feeds.generated())
-        return {name: values[:count] for name, values in real.items()}, made
+        return _first_of(real, actual[0]), _first_of(made, actual[1])
 
     def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples; parity and accuracy share one pass."""
@@ -266,11 +269,14 @@ class Lab:
             feeds = self.subject(case.spec).feeds
             with self._session(case.target, path, self._threads) as session:
                 given = feeds.photos if self._takes_photos(case, session) else _as_they_are
-                patience = PASS_SECONDS if benchmark.timed(case.target) else EVALUATOR_SECONDS
+                timed = benchmark.timed(case.target)
+                patience = PASS_SECONDS if timed else EVALUATOR_SECONDS
                 count = _affordable(session, feeds.evaluation(), given, patience)
                 real = session.run_many(given(feeds.evaluation().first(count)).arrays)
-                made = session.run_many(given(feeds.generated()).arrays)
-            answers[target] = real, made
+                made = feeds.generated()
+                if not timed and count < feeds.evaluation().count:
+                    made = made.first(len(generated.CORNERS))
+                answers[target] = real, session.run_many(given(made).arrays)
         return answers[target]
 
     def _takes_photos(self, case: Case, session: OpenedSession) -> bool:
@@ -322,8 +328,20 @@ def _affordable(session: OpenedSession, feed: Feed, given: Callable[[Feed], Feed
     return feed.count if seconds * feed.count <= patience else FEWEST_SAMPLES
 
 
+def _few(feeds: Feeds) -> dict[str, Array]:
+    """A real sample and a few generated ones, (n, ...) by input name: for what needs some inference."""
+    samples = [feeds.one(), *(feeds.generated().sample(row) for row in FEW_ROWS)]
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
+
+
 def _as_they_are(feed: Feed) -> Feed:
     return feed
+
+
+def _first_of(answers: Answers, others: Answers) -> Answers:
+    """As many of the first answers as the others are; all, where they are fewer."""
+    count = len(next(iter(others.values())))
+    return {name: values[:count] for name, values in answers.items()}
 
 
 def iphone_engine(target: Target) -> runtimes.Engine:

@@ -22,7 +22,7 @@ from suite.coreml.halves import to_half
 from suite.coreml.images import Picture, picture, planes
 from suite.coreml.network import Network
 from suite.coreml.ops.elementwise import HELD
-from suite.coreml.plan import execute
+from suite.coreml.plan import execute, outputs, widened
 from suite.coreml.program import Program, shape_fits
 from suite.coreml.saved import Declared, Saved, open_saved
 from suite.errors import CaseError, Unsupported, UsageError
@@ -123,6 +123,32 @@ class Evaluator:
             raise UsageError(f"the model has no value {sorted(missing)[0]!r}: leave names out to see all")
         return found
 
+    @property
+    def halves(self) -> frozenset[str]:
+        """The values that a device computes in float16: those declared so; of a neural network, all."""
+        network = isinstance(self._plan, Network)
+        return frozenset(
+            name
+            for name, declared in outputs(self._plan.block)
+            if network or (declared is not None and declared.dtype == "float16")
+        )
+
+    def largest(self, feed: Mapping[str, Any]) -> dict[str, float]:
+        """The largest finite magnitude of each of `halves` in one inference in float32, without rounding.
+
+        Takes what `run` takes. Within a loop that of all its turns.
+        """
+        wanted, found = self.halves, dict[str, float]()
+
+        def see(name: str, value: Any) -> None:
+            if name in wanted and isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                found[name] = max(found.get(name, 0.0), _magnitude(value))
+
+        values = {**self._plan.constants, **self._fed(feed, self._picture)}
+        with np.errstate(all="ignore"):
+            execute(widened(self._plan.block), values, seen=see)
+        return found
+
     def _run(self, fed: dict[str, Array]) -> dict[str, Array]:
         values = {**self._plan.constants, **fed}
         with np.errstate(all="ignore"):  # infinities are answers like others here
@@ -179,6 +205,14 @@ class Evaluator:
                 "Convert it again",
                 stage=Stage.LOAD,
             )
+
+
+def _magnitude(values: Array) -> float:
+    """Of what is finite; an operation such as the logarithm of 0 is infinite in every precision."""
+    if values.size == 0:
+        return 0.0
+    size = max(abs(float(values.max())), abs(float(values.min())))
+    return size if np.isfinite(size) else float(np.abs(values[np.isfinite(values)]).max(initial=0))
 
 
 def _check_version(saved: Saved) -> None:

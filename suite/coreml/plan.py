@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,29 @@ def reads(step: Step | Branch) -> Iterable[str]:
         yield from block.outputs
         for inner in block.steps:
             yield from reads(inner)
+
+
+def outputs(block: Block) -> Iterator[tuple[str, Declared | None]]:
+    """Every value that the steps make, those within their blocks too, with its declared type."""
+    for step in block.steps:
+        yield from step.outputs
+        for inner in step.blocks if isinstance(step, Branch) else ():
+            yield from outputs(inner)
+
+
+def widened(block: Block) -> Block:
+    """The same steps, with float32 for every float16: nothing is rounded."""
+    return replace(block, steps=[_widened(step) for step in block.steps])
+
+
+def _widened(step: Step | Branch) -> Step | Branch:
+    wide = tuple(
+        (name, replace(declared, dtype="float32") if declared and declared.dtype == "float16" else declared)
+        for name, declared in step.outputs
+    )
+    if isinstance(step, Branch):
+        return replace(step, outputs=wide, blocks=tuple(widened(inner) for inner in step.blocks))
+    return replace(step, outputs=wide)
 
 
 def finish(block: Block, keep: Iterable[str]) -> None:

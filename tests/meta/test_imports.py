@@ -91,8 +91,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.coreml.saved",
     ),
     ("suite.converters.interface", "suite.coreml.inspection"),
-    ("suite.converters.coreml", "suite.coreml.checks"),
+    ("suite.converters.coreml",),
     ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report", "suite.coreml"),
+    ("suite.coreml.checks",),
     (
         "suite.feeds",
         "suite.environment",

@@ -1,7 +1,8 @@
 """Static checks: what can be read from a saved Core ML model before anything runs.
 
 Each is a function of a `Subject` that answers what was found, or raises Wrong.
-A damaged file fails the check that meets the damage.
+A damaged file fails the check that meets the damage. One of them needs samples:
+whether activations fit into float16 is seen only where they are computed.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from suite.converters.interface import Interface
-from suite.coreml.checks import features, photo, precision, storage
+from suite.coreml.checks import activations, features, photo, precision, storage
 from suite.coreml.checks.subject import Subject, Wrong
 from suite.errors import CaseError
 from suite.record import StaticCheck, Status
+from suite.spec import Array
 
 Check = Callable[[Subject], str]
 
@@ -32,12 +34,27 @@ CHECKS: Mapping[str, Check] = {
 }
 
 
-def check(path: Path, variant: str, interface: Interface, converted: bool = True) -> dict[str, StaticCheck]:
-    """Every check by name; where the package cannot be opened, only that one."""
-    subject = Subject(path, variant, interface, converted)
+ACTIVATIONS = "activations"
+
+
+def check(
+    path: Path,
+    variant: str,
+    interface: Interface,
+    converted: bool = True,
+    samples: Mapping[str, Array] | None = None,
+) -> dict[str, StaticCheck]:
+    """Every check by name; where the package cannot be opened, only that one.
+
+    `samples`: (n, ...) by input name, as the original takes them; without
+    them the check of activations is not among the answers.
+    """
+    subject = Subject(path, variant, interface, converted, samples)
     found = {"package": _outcome(storage.package, subject)}
     if found["package"].status is Status.PASSED:
         found |= {name: _outcome(one, subject) for name, one in CHECKS.items()}
+        if samples is not None:
+            found[ACTIVATIONS] = _outcome(activations.activations, subject)
     return found
 
 

@@ -17,12 +17,16 @@ PHOTO_STEPS = ("__scaled__", "__biased__")  # what coremltools calls an image ty
 
 @dataclass(frozen=True)
 class Subject:
-    """A saved model and what it is held to; `converted` by this suite, or given by someone else."""
+    """A saved model and what it is held to; `converted` by this suite, or given by someone else.
+
+    `samples`: (n, ...) arrays as the original takes them, by input name.
+    """
 
     path: Path
     variant: str
     interface: Interface
     converted: bool
+    samples: Mapping[str, Array] | None = None
 
     @cached_property
     def saved(self) -> Saved:
