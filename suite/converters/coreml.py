@@ -62,7 +62,20 @@ def convert(folder: Path, variant: str, interface: Interface, destination: Path)
 # --- the graph ------------------------------------------------------------------
 
 
+_functions: dict[tuple[str, ...], Any] = {}  # of the last model: its variants come one after the other
+
+
 def _function(folder: Path, interface: Interface, variant: str) -> Any:
+    """The model's concrete function; that of the variant before, where it is the same."""
+    network = bool(interface.labels) and variant == "neuralnetwork"
+    key = str(folder), repr(interface), str(network)
+    if key not in _functions:
+        _functions.clear()
+        _functions[key] = _read(folder, interface, network)
+    return _functions[key]
+
+
+def _read(folder: Path, interface: Interface, network: bool) -> Any:
     """A concrete function of named inputs and outputs, all of it one graph that can be inlined."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -74,7 +87,7 @@ def _function(folder: Path, interface: Interface, variant: str) -> Any:
     _make_inlinable(graph)
     sources = [tensor.name for tensor in frozen.outputs]
     names = sorted(signature.structured_outputs)  # the order in which a dict is flattened
-    if interface.labels and variant == "neuralnetwork":
+    if network:
         names = [PROBABILITIES]  # ML programs answer under that name by themselves
     specs = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in interface.inputs.items()]
     factors = scaling(interface.image).factors if interface.image else ()

@@ -32,7 +32,9 @@ def main(profile: str) -> bool:
         again = store.load(root / "warm").records
         parts = _measure_parts(profile, environment)
     loops, loops_again = _loop_seconds(records), _loop_seconds(again)
-    print(f"       cold {cold_seconds:.0f} s, warm {warm_seconds:.0f} s, timed loops {loops:.0f} s")
+    print(
+        f"       cold {cold_seconds:.0f} s, warm {warm_seconds:.0f} s, timed loops and cameras {loops:.0f} s"
+    )
     print("       " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items()))
     whole = loops + parts["converter"] + parts["passes"] + parts["reference"]
     bare_warm = loops_again + parts["passes"]
@@ -67,12 +69,16 @@ def _run(profile: str, report: Path, environment: dict[str, str]) -> float:
 
 
 def _loop_seconds(records: list[Record]) -> float:
-    """Wall time of the timed loops with their warm-ups, loads and first inferences."""
-    return sum(
-        (latency.wall_ns + sum(latency.warmup_ns) + latency.first_ns + latency.load_ns) / 1e9
+    """Wall time of the timed loops with their warm-ups, loads and first inferences, and of the cameras."""
+    loops = sum(
+        latency.wall_ns + sum(latency.warmup_ns) + latency.first_ns + latency.load_ns
         for record in records
         for latency in record.scaling
     )
+    cameras = sum(
+        stream.wall_ns for record in records if record.realtime for stream in record.realtime.schemes
+    )
+    return (loops + cameras) / 1e9
 
 
 def _converted_again(before: list[Record], after: list[Record]) -> int:

@@ -1,7 +1,8 @@
 """The bare work of a profile, one part after the other, as someone would write it without this suite.
 
-converter  TFLiteConverter.from_keras_model(model).convert() for each artifact
-passes     every sample through each artifact in a plain LiteRT loop
+converter  TFLiteConverter.from_keras_model(model).convert() for each artifact, or coremltools.convert()
+passes     every sample through each artifact in a plain LiteRT loop; through a Core ML artifact as
+           many as a run takes, in a plain loop over the evaluator
 reference  every sample through each Keras model
 """
 
@@ -22,9 +23,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from suite.coreml.evaluator import Evaluator
 from suite.discovery import BUNDLED, discover
 from suite.feeds import CALIBRATION_COUNT
-from suite.generated import photos
+from suite.generated import CORNERS, photos
+from suite.lab import FEWEST_SAMPLES
 from suite.matrix import Case, Request, cases
 from suite.preprocess import preprocess
 from suite.spec import ImageInput, ModelSpec
@@ -66,20 +69,54 @@ def _examine(spec: ModelSpec, own: list[Case], watch: Stopwatch) -> None:
     made = preprocess(photos(spec.input.height, spec.input.width), spec.input)
     calibration = preprocess(dataset.calibration(CALIBRATION_COUNT).images, spec.input)
     samples = np.concatenate([real, made])
+    few = np.concatenate([real[:FEWEST_SAMPLES], made[: len(CORNERS)]])
     watch("reference", lambda: model.predict(samples, batch_size=32, verbose=0))
     with tempfile.TemporaryDirectory() as folder:
         paths: dict[str, Path] = {}
         for case in own:
             variant = case.variant.name
             if variant not in paths:
-                paths[variant] = Path(folder) / f"{variant}.tflite"
-                data = watch("converter", lambda variant=variant: _convert(model, variant, calibration))
-                paths[variant].write_bytes(data)
-            interpreter = _interpreter(case.target.engine, paths[variant])
-            watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
+                paths[variant] = Path(folder) / f"{variant}{case.variant.suffix}"
+                watch("converter", lambda path=paths[variant]: _convert(model, path, calibration))
+            if case.variant.format == "coreml":
+                evaluator = Evaluator.open(paths[variant])
+                watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, few))
+            else:
+                interpreter = _interpreter(case.target.engine, paths[variant])
+                watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
 
 
-def _convert(model: Any, variant: str, calibration: Any) -> bytes:
+def _convert(model: Any, path: Path, calibration: Any) -> None:
+    if path.suffix == ".tflite":
+        path.write_bytes(_tflite(model, path.stem, calibration))
+    else:
+        _coreml(model, path)
+
+
+def _coreml(model: Any, path: Path) -> None:
+    import coremltools as ct
+    import tensorflow as tf
+
+    shape = (1, *model.inputs[0].shape[1:])
+    function = tf.function(lambda image: model(image, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
+    wide = path.stem == "mlprogram_float32"
+    ct.convert(
+        [concrete],
+        source="tensorflow",
+        inputs=[ct.TensorType(name="image", shape=shape)],
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT32 if wide else ct.precision.FLOAT16,
+        skip_model_load=True,
+    ).save(str(path))
+
+
+def _evaluate(evaluator: Evaluator, samples: Any) -> None:
+    for sample in samples:
+        evaluator.run({"image": sample[np.newaxis]})
+
+
+def _tflite(model: Any, variant: str, calibration: Any) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
