@@ -47,6 +47,7 @@ REACHING = (
     "suite.commands.compare",
     "suite.commands.bundle",
     "suite.commands.prove",
+    "suite.commands.doctor",
 )
 # From the ground up: a module imports from its own row and those above it. A new module takes the
 # lowest row that what it imports allows.
@@ -107,7 +108,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.original", "suite.replayed"),
     ("suite.converters.artifact",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
-    ("suite.sides", "suite.recorder", "suite.golden"),
+    ("suite.sides", "suite.recorder", "suite.golden", "suite.doctor"),
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),
