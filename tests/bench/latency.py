@@ -25,6 +25,7 @@ MODELS = (
     ("resnet50", "float32"),
 )
 PAIRS = 24  # each runs both tools one right after the other, in turn first and second
+SLOW_MS, SLOW_PAIRS = 50.0, 8  # a pair of a slow model takes long, and spans what disturbs a quick one
 THEIR_SECONDS = 1.0  # of one run of theirs, as ours lasts at least
 _TOOL = Path(sys.executable).with_name("litert-benchmark")
 
@@ -43,7 +44,7 @@ def _compare(name: str, variant: str, threads: int) -> bool:
         ours, theirs = _ours(path, threads, worker), 0.0
         runs = max(20, round(THEIR_SECONDS * 1e3 / ours))
         ratios: list[float] = []
-        for turn in range(PAIRS):
+        for turn in range(PAIRS if ours < SLOW_MS else SLOW_PAIRS):
             if turn % 2 == 0:
                 ours = _ours(path, threads, worker)
                 theirs = _theirs(path, threads, runs)
