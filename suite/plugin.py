@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ _STAGE_OF = {
 _ALONE = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
 _ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
 _CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
+_CAMERA_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
 
 
 # --- options ------------------------------------------------------------------
@@ -155,6 +156,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 # --- collection -----------------------------------------------------------------
 
 
+def _sees(case: Case, config: pytest.Config) -> bool:
+    """Whether a camera is put before the case: each takes seconds in which nothing else may run."""
+    few = config.option.profile == "default" and not config.option.variants
+    return str(case.target) == _CAMERA and (not few or case.variant.name in _CAMERA_VARIANTS)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that ask for a `case` by the run's cases, and for `threads` by those of its place."""
     if "case" not in metafunc.fixturenames:
@@ -164,7 +171,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [
         case
         for case in metafunc.config.stash[_RUN].cases
-        if (case.target.on_android or not of_phones) and (str(case.target) == _CAMERA or not of_camera)
+        if (case.target.on_android or not of_phones) and (not of_camera or _sees(case, metafunc.config))
     ]
     if not of_phones and metafunc.definition.get_closest_marker("host_parity") is not None:
         cases = [case for case in cases if case.variant.format == "coreml" and timed(case.target)]
@@ -190,6 +197,13 @@ def _marks(case: Case) -> list[pytest.MarkDecorator]:
     return [pytest.mark.android] if case.target.on_android else []
 
 
+def _in_order(cases: Sequence[Case], config: pytest.Config) -> Sequence[Case]:
+    """As they are; among xdist's workers the longest model first, so that none is left for last."""
+    if not run.is_worker(config):
+        return cases
+    return sorted(cases, key=lambda case: -case.spec.gmacs)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
@@ -205,7 +219,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not proofs:
         return
     current = config.stash[_RUN]
-    order = {case.id: place for place, case in enumerate(current.cases)}
+    order = {case.id: place for place, case in enumerate(_in_order(current.cases, config))}
     checks = list(Check)
     places = {
         # A phone's benchmark needs no quiet machine: it stays with the phone's other tests.

@@ -298,6 +298,7 @@ class ModelSpec:
     budgets: Mapping[str, Budget] = field(default_factory=dict)  # by variant
     expected_failures: tuple[ExpectedFailure, ...] = ()
     profiles: tuple[str, ...] = ("default", "full")
+    gmacs: float = 0.0  # billions of multiply-adds of an inference: with -n, long work is begun first
     weights: str = "as built"  # what `--weights offline` gives: "trained", "conditioned"
     files: tuple[Path, ...] = ()  # read by `build` in ways Python cannot see; part of the cache key
     path: Path | None = None  # of the fixture; set by discovery
