@@ -49,13 +49,18 @@ def summarise(samples_ns: Sequence[int]) -> Summary:
         p90_ms=_percentile(ordered, 0.90) / NS_PER_MS,
         p95_ms=_percentile(ordered, 0.95) / NS_PER_MS,
         p99_ms=_percentile(ordered, 0.99) / NS_PER_MS if len(ordered) >= P99_MINIMUM else None,
-        mad_ms=_percentile(sorted(abs(sample - p50) for sample in ordered), 0.5) / NS_PER_MS,
+        mad_ms=_deviation(ordered, p50) / NS_PER_MS,
     )
 
 
 def p50_ms(samples_ns: Sequence[int]) -> float:
     """Median of raw samples in milliseconds; ValueError as `summarise`."""
-    return _percentile(_checked(samples_ns), 0.5) / NS_PER_MS
+    return percentile_ms(samples_ns, 0.5)
+
+
+def percentile_ms(samples_ns: Sequence[int], fraction: float) -> float:
+    """Of raw samples, in milliseconds; ValueError as `summarise`."""
+    return _percentile(_checked(samples_ns), fraction) / NS_PER_MS
 
 
 def summary_of(latency: Latency) -> Summary:
@@ -155,17 +160,38 @@ def soundness(latency: Latency) -> tuple[Soundness, str]:
         return Soundness.SOUND, ""  # there are no samples to look at
     if told := too_busy(latency):
         return Soundness.CONTAMINATED, told
-    summary = summarise(latency.samples_ns)
-    if summary.n < FEWEST_TO_JUDGE:
+    ordered = _checked(latency.samples_ns)
+    if len(ordered) < FEWEST_TO_JUDGE or _calm(ordered):
         return Soundness.SOUND, ""
-    spread = _SIGMA_PER_MAD * summary.mad_ms / summary.p50_ms
+    p50 = _percentile(ordered, 0.5)
+    spread = _SIGMA_PER_MAD * _deviation(ordered, p50) / p50
     if spread > MAX_SPREAD:
         return Soundness.UNSTABLE, f"samples spread by {100 * spread:.0f} % of the median"
-    third = summary.n // 3
+    third = len(ordered) // 3
     drift = p50_ms(latency.samples_ns[-third:]) / p50_ms(latency.samples_ns[:third]) - 1
     if abs(drift) > MAX_DRIFT:
         return Soundness.UNSTABLE, f"samples drift by {100 * drift:+.0f} % from the first third to the last"
     return Soundness.SOUND, ""
+
+
+def _deviation(ordered: Sequence[float], middle: float) -> float:
+    """Median absolute deviation from `middle`."""
+    return _percentile(sorted(abs(value - middle) for value in ordered), 0.5)
+
+
+def _calm(ordered: Sequence[float]) -> bool:
+    """Whether the middle two thirds of sorted samples lie so close that nothing else need be looked at.
+
+    More than half of the samples are no further from the median than its bounds,
+    and so is the median of any third of them: neither spread nor drift exceeds
+    what these allow.
+    """
+    count = len(ordered)
+    edge = (count // 3 + 1) // 2
+    low, high = ordered[edge - 1], ordered[count - edge]
+    p50 = _percentile(ordered, 0.5)
+    spread = _SIGMA_PER_MAD * max(high - p50, p50 - low)
+    return spread <= MAX_SPREAD * p50 and high <= (1 + MAX_DRIFT) * low
 
 
 def too_busy(timed: Latency | Stream) -> str:

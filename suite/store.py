@@ -8,7 +8,6 @@ import fcntl
 import gc
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -96,8 +95,10 @@ class Store:
             ) from error
 
 
-def load(path: Path | str) -> Results:
+def load(path: Path | str, *, lean: bool = False) -> Results:
     """Read results, merged by case, from a run's directory or a file.
+
+    `lean` leaves out the thread sweeps, which a gate does not look at.
 
     A last line without an end is what a kill leaves behind: it is dropped, with
     a warning. Raises UsageError for a file that is not there or cannot be read,
@@ -113,7 +114,7 @@ def load(path: Path | str) -> Results:
         raise UsageError(f"{file}: no results there; run pytest first, or name a run's directory") from error
     except OSError as error:
         raise UsageError(f"{file}: cannot read results: {error.strerror}") from error
-    return _parse(data, file)
+    return _parse(data, file, lean)
 
 
 def results_file(path: Path | str) -> Path:
@@ -122,10 +123,10 @@ def results_file(path: Path | str) -> Path:
     return given if given.is_file() or given.suffix == ".jsonl" else given / RESULTS
 
 
-def _parse(data: bytes, file: Path) -> Results:
+def _parse(data: bytes, file: Path, lean: bool = False) -> Results:
     with no_collection():
         try:  # all at once, which is quicker; where anything is odd, line by line to name it
-            records = decode_lines(data) if data.endswith(b"\n") else None
+            records = decode_lines(data, lean=lean) if data.endswith(b"\n") else None
         except ValueError:
             records = None
         if records is None or not all(map(_has_three_parts, records)):
@@ -243,6 +244,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises OSError; the old file then stands.
     """
+    import tempfile  # not where results are only read: it loads random and shutil
+
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:

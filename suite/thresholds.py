@@ -8,10 +8,8 @@ gives a `reason`, which the report shows beside it.
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -200,7 +198,7 @@ class Thresholds:
         present = sorted(set(models))
         warnings = []
         for model in sorted({model for model, _ in self.models} - set(present)):
-            if near := difflib.get_close_matches(model, present, 1, 0.8):
+            if near := _nearest(model, present, 0.8):
                 warnings.append(
                     f"{self.origin} has thresholds for {model!r}, which is not in this run; "
                     f"was {near[0]!r} meant?"
@@ -227,6 +225,8 @@ def _apply(
 
 
 def _read_tables(path: Path) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -298,6 +298,13 @@ def _known(names: Iterable[str], valid: Iterable[str], where: str, kind: str) ->
     choices = tuple(valid)
     for name in names:
         if name not in choices:
-            near = difflib.get_close_matches(name, choices, 1, 0.4)
+            near = _nearest(name, choices, 0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(choices)}"
             raise UsageError(f"{where}: unknown {kind} {name!r}; {hint}")
+
+
+def _nearest(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
+    """The one that was meant, if any is close."""
+    import difflib
+
+    return difflib.get_close_matches(name, choices, 1, cutoff)

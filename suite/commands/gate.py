@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
-from suite import baseline
+from suite import gates
 from suite.commands import _results
 from suite.gates import Finding, Gate, Verdict, word
 from suite.record import Status
@@ -53,8 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; returns 0 or 1."""
     with no_collection():
-        results = load(arguments.run)
-        verdict = baseline.judge(results, _results.thresholds(arguments), arguments.baseline)
+        results, thresholds = load(arguments.run, lean=True), _results.thresholds(arguments)
+        if arguments.baseline is None:
+            verdict = gates.judge(results.records, thresholds, results.warnings)
+        else:
+            from suite import baseline
+
+            verdict = baseline.judge(results, thresholds, arguments.baseline)
     for line in explain(verdict) if arguments.explain else lines(verdict):
         print(line)
     return 0 if verdict.passed else INCONCLUSIVE_STATUS if verdict.inconclusive else 1

@@ -51,24 +51,32 @@ def _check_errors(errors: ErrorStats, inputs: str) -> list[Finding]:
     """Findings on statistics that say nothing: no sample, or a number that is not finite."""
     if not errors.n > 0:
         return [unproven(Gate.PARITY, f"no output was compared on {inputs}")]
-    values = {
-        "max_abs_diff": errors.max_abs_diff,
-        "max_scaled_diff": errors.max_scaled_diff,
-        "cosine_similarity": errors.cosine_similarity,
-        "worst_sample_cosine": errors.worst_sample_cosine,
-        "sqnr_db": errors.sqnr_db,
-        "top1_agreement": errors.top1_agreement or 0.0,
-    }
-    if math.isfinite(sum(values.values())):
+    values = (
+        errors.max_abs_diff,
+        errors.max_scaled_diff,
+        errors.cosine_similarity,
+        errors.worst_sample_cosine,
+        errors.sqnr_db,
+        errors.top1_agreement or 0.0,
+    )
+    if math.isfinite(sum(values)):
         return []
     advice = "Look for NaN or infinity in the artifact's outputs."
     return [
         Finding(gate=Gate.PARITY, message=f"{name} on {inputs} is {value}. {advice}", obtained=value)
-        for name, value in values.items()
+        for name, value in zip(_NUMBERS, values, strict=True)
         if not math.isfinite(value)
     ]
 
 
+_NUMBERS = (
+    "max_abs_diff",
+    "max_scaled_diff",
+    "cosine_similarity",
+    "worst_sample_cosine",
+    "sqnr_db",
+    "top1_agreement",
+)
 _PARITY_ADVICE = "Look at the worst sample, or give this model a tolerance of its own with a reason."
 
 
@@ -91,6 +99,8 @@ def _worst(real: ErrorStats) -> str:
 
 
 def _at_least(name: str, inputs: str, obtained: float, limit: float | None) -> list[Finding]:
+    if limit is None or obtained >= limit:
+        return []
     what = f"{name} on {inputs}"
     return bound(Gate.PARITY, what, obtained, limit, lambda: _PARITY_ADVICE, is_maximum=False)
 

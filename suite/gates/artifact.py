@@ -24,11 +24,16 @@ def check_size(artifact: Artifact | None, budget: Budget) -> list[Finding]:
     found = []
     if (rate := budget.max_bytes_per_parameter) is not None:
         limit = rate * artifact.parameters + SIZE_ALLOWANCE_BYTES
-        granted = f"That is {rate:g} bytes for each of {artifact.parameters} parameters, and "
-        advice = f"{SIZE_ALLOWANCE_BYTES} for the graph. See which operators kept a wider precision."
-        found = bound(Gate.SIZE, "size in bytes", size, limit, lambda: granted + advice)
+        found = bound(Gate.SIZE, "size in bytes", size, limit, lambda: _granted(rate, artifact))
     smaller = "Choose a narrower variant or a smaller model."
     return found + bound(Gate.SIZE, "size in bytes", size, budget.max_bytes, lambda: smaller)
+
+
+def _granted(rate: float, artifact: Artifact) -> str:
+    return (
+        f"That is {rate:g} bytes for each of {artifact.parameters} parameters, and {SIZE_ALLOWANCE_BYTES} "
+        "for the graph. See which operators kept a wider precision."
+    )
 
 
 def check_static(static: Mapping[str, StaticCheck], variant: str) -> list[Finding]:

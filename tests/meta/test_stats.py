@@ -127,6 +127,22 @@ def test_samples_that_cannot_carry_a_verdict(latency: Latency, sound: Soundness,
     assert bool(REMEDY[sound]) is (sound is not Soundness.SOUND)
 
 
+def test_the_short_cut_for_calm_samples_hides_no_spread_and_no_drift() -> None:
+    random = np.random.default_rng(4)
+    verdicts = []
+    for _ in range(600):
+        n = int(random.integers(10, 80))
+        trend = np.linspace(0, random.uniform(-0.25, 0.25), n) * random.integers(0, 2)
+        samples = (1e7 * np.exp(trend + random.normal(0, random.uniform(0, 0.12), n))).astype(int)
+        p50, third = np.median(samples), n // 3
+        spread = 1.4826 * np.median(np.abs(samples - p50)) / p50
+        drift = np.median(samples[-third:]) / np.median(samples[:third]) - 1
+        unstable = bool(spread > 0.1 or abs(drift) > 0.1)
+        assert (soundness(timed(samples.tolist()))[0] is Soundness.UNSTABLE) is unstable
+        verdicts.append(unstable)
+    assert 100 < sum(verdicts) < 500
+
+
 def test_no_sample_is_not_sound() -> None:
     with pytest.raises(ValueError, match="no latency sample"):
         soundness(timed([]))

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,19 @@ def test_what_is_appended_is_loaded_in_order(store: Store) -> None:
     assert [record.case_id for record in store.load().records] == [record.case_id for record in run]
     assert store.load().records[0] == run[0]
     assert load(store.run_dir) == load(store.path) == store.load()
+
+
+def test_what_a_gate_does_without_is_not_read_and_nothing_else_is_lost(store: Store) -> None:
+    steps = [replace(records.passed(), scaling=(entry,)) for entry in records.passed().scaling]
+    for record in (*steps, records.passed("resnet50")):
+        store.append(record)
+    lean, full = load(store.path, lean=True), store.load()
+    assert [len(record.scaling) for record in lean.records] == [2, 2]
+    for a, b in zip(lean.records, full.records, strict=True):
+        assert all(
+            getattr(a, item.name) == getattr(b, item.name) for item in fields(b) if item.name != "scaling"
+        )
+    assert lean.records[0].scaling != full.records[0].scaling
 
 
 def test_steps_of_a_case_are_merged_where_it_first_appeared(store: Store) -> None:
