@@ -72,7 +72,7 @@ class Lab:
         self._threads, self._policy = threads, policy or TimingPolicy()
         self._deployment_target = deployment_target
         self.pool = runtimes.Pool()
-        self._scratch = scratch_folder(cache.root / "scratch")
+        self.scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
         self._answers: tuple[str, dict[str, tuple[Answers, Answers]]] = "", {}  # of one artifact, by target
         self._tensors: tuple[str, Tensors] | None = None
@@ -87,7 +87,7 @@ class Lab:
             feeds = Feeds(
                 spec,
                 original.card.inputs,
-                scratch=self._scratch,
+                scratch=self.scratch,
                 dataset=self._dataset,
                 bounds=self._bounds,
                 rescales=original.card.rescales,
@@ -190,6 +190,37 @@ class Lab:
             quantised=case.variant.quantised,
             steps=inspection.output_steps(path) if path.suffix == ".tflite" else (),
         )
+
+    def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+        """The artifact's answers on real and generated samples, as parity compares them."""
+        return self._run(case, path, sha256)
+
+    def reference(self, case: Case, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
+        """The original's, on the same samples."""
+        return self._reference(self.subject(case.spec), actual)
+
+    def answer(self, case: Case, path: Path, feed: Feed) -> Answers:
+        """The artifact's answers to some other samples, in the place of the case."""
+        with self.answering(case, path) as answer:
+            return answer(feed)
+
+    @contextmanager
+    def answering(self, case: Case, path: Path) -> Iterator[Callable[[Feed], Answers]]:
+        """What answers samples as the artifact does, for as long as it is open."""
+        with self._session(case.target, path, self._threads) as session:
+            given = (
+                self.subject(case.spec).feeds.photos if self._takes_photos(case, session) else _as_they_are
+            )
+            yield lambda feed: session.run_many(given(feed).arrays)
+
+    def intermediates(self, case: Case, path: Path, feed: Feed) -> Answers:
+        """Every value that the evaluator computes of a Core ML artifact, (n, ...) by name, in order."""
+        with self._session(Target("host", EVALUATOR), path, self._threads) as session:
+            assert isinstance(session, runtimes.RemoteSession)
+            given = (
+                self.subject(case.spec).feeds.photos if self._takes_photos(case, session) else _as_they_are
+            )
+            return session.intermediates(given(feed).arrays)
 
     def speed(self, case: Case, path: Path, threads: int) -> benchmark.Speed:
         """Time the artifact on one real sample."""

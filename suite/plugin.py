@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suite import environment, gates, invocation, iphones, phones, run
+from suite import environment, gates, invocation, iphones, localise, phones, run
 from suite.benchmark import thread_counts, timed
 from suite.cache import default_cache
 from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
@@ -98,6 +99,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="hold this run to an earlier one of the same machine: a file or folder of reports/baselines",
     )
     phones.add_options(add)
+    add(
+        "--localise",
+        action="store_true",
+        help="say of each parity check where its difference comes in, by cause and by layer; "
+        "of failed ones that is said anyway",
+    )
+    add(
+        "--seek",
+        metavar="N",
+        type=int,
+        default=0,
+        help="look for the inputs that a quantised artifact disagrees on most, "
+        "among N real photos with small changes (default: only count disagreements)",
+    )
     add(
         "--sustained",
         metavar="MINUTES",
@@ -303,6 +318,18 @@ def artifact(
     recorder.place, notes = lab.surroundings(case)
     recorder.notes = (*lab.subject(case.spec).feeds.notes, *notes)
     return path, facts
+
+
+@pytest.fixture
+def located(
+    request: pytest.FixtureRequest,
+    case: Case,
+    lab: Lab,
+    artifact: tuple[Path, Artifact],
+    recorder: Recorder,
+) -> AbstractContextManager[None]:
+    """Within it, a failure is told with where the difference comes in."""
+    return localise.located(lab, case, artifact, recorder, always=request.config.option.localise)
 
 
 @pytest.fixture

@@ -130,6 +130,105 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChainStep:
+    """One comparison that isolates one cause: the same samples, all else alike."""
+
+    cause: str  # "conversion", "kernels", "runtime", "delegate", "device"
+    before: str  # "original", or a target
+    after: str  # a target
+    sqnr_db: float | None  # of `after` against `before`; None where it could not be had
+    max_abs_diff: float | None
+    on_path: bool  # whether this case's own answers come this way
+    message: str = ""  # why there is no number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """One tensor of the artifact held to the layer that it stands for."""
+
+    layer: str  # of the original
+    fused: tuple[str, ...]  # layers before it that the artifact computes along with it
+    operator: str  # of the artifact, which made the tensor
+    own_db: float  # SQNR against the layer fed with the artifact's own tensors: what went wrong here
+    floor_db: float  # what the precision alone would leave of it
+    sqnr_db: float  # against the original's tensor: what has gone wrong so far
+    message: str = ""  # where there is no number to be had: another shape, NaN
+
+    @property
+    def deficit_db(self) -> float:
+        """How far below the floor it is."""
+        return self.floor_db - self.own_db
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Localisation:
+    """Where a difference comes in: which step of the chain, and which layer."""
+
+    cause: str  # the step on the case's path that adds the most error
+    steps: tuple[ChainStep, ...]
+    engine: str = ""  # whose tensors were held to the layers
+    layers: tuple[LayerError, ...] = ()  # in the order of execution
+    suspect: str | None = None  # the first layer that is below its floor by more than the margin
+    margin_db: float = 0.0
+    message: str = ""  # in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginBin:
+    """Samples of which the original was about equally sure."""
+
+    low: float  # margin of its two best scores, in deviations of its scores
+    high: float
+    n: int
+    agreed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A held-out sample that is answered otherwise than by the original."""
+
+    sample: int
+    margin: float
+    reference: str
+    actual: str
+    truth: str | None = None
+    picture: str | None = None  # a data URI
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """An input that was searched for: a real photo with small changes."""
+
+    sample: int
+    change: str
+    strength: float  # by how many deviations the artifact prefers another answer; below 0 they agree
+    margin: float  # of the original's own answer
+    reference: str
+    actual: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The worst of many inputs, each of another photo."""
+
+    tried: int
+    disagreed: int
+    found: tuple[Sought, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreements:
+    """Where a quantised artifact answers otherwise than its original."""
+
+    n: int
+    flipped: int
+    bins: tuple[MarginBin, ...]  # from the least sure up
+    flips: tuple[Flip, ...]  # those that the original was surest of
+    search: Search | None = None  # where it was asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """Top-k accuracy on labelled samples, and the paired difference to the reference."""
 
@@ -259,6 +358,8 @@ class Record:
     static: Mapping[str, StaticCheck] = field(default_factory=dict)  # by name, of a Core ML artifact
     parity: Parity | None = None
     host_parity: Parity | None = None  # a device's answers held to this machine's, of the same artifact
+    localisation: Localisation | None = None  # of a failure, or where it was asked for
+    disagreements: Disagreements | None = None  # of a quantised artifact that answers scores
     accuracy: Accuracy | None = None
     latency: Latency | None = None  # with all cores
     scaling: tuple[Latency, ...] = ()  # one entry a thread count
@@ -366,6 +467,8 @@ SECTIONS = (
     "artifact",
     "parity",
     "host_parity",
+    "localisation",
+    "disagreements",
     "accuracy",
     "latency",
     "throughput",
@@ -428,7 +531,12 @@ def _judge(record: Record) -> Record:
     return replace(record, checks=checks, status=worst.status, stage=worst.stage, message=worst.message)
 
 
-_SELDOM = ("realtime", "sustained")  # asked for in some runs alone: told only with a reason
+_SELDOM = (
+    "realtime",
+    "sustained",
+    "localisation",
+    "disagreements",
+)  # asked for in some runs alone: told only with a reason
 
 
 def unmeasured(record: Record) -> dict[str, str]:

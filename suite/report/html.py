@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from suite.history import Entry
-from suite.report import words
+from suite.report import layers, words
 from suite.report.data import page_data
 from suite.report.plots import plots
-from suite.report.view import View
+from suite.report.view import Case, View
 
+MOST_LAYER_PLOTS = 40  # each takes a tenth of a second, and tens of kilobytes
+PICTURE_BYTES = 1 << 20  # of all thumbnails together: the page stays small whatever the run
 MANY = 200  # cases, above which their details are packed, and drawn for all at once by the script alone
 
 
@@ -33,6 +35,12 @@ def render(view: View, history: Sequence[Entry] = ()) -> str:
     # Both come from this package, not from a record: they are not escaped.
     style, script = (Markup(_read(name)) for name in ("style.css", "report.js"))
     drawn = [(plot, Markup(plot.svg)) for plot in plots(view) if len(view.cases) <= MANY]
+    environment.globals["layer_plots"] = {
+        case.anchor: (plot, Markup(plot.svg))
+        for case in view.localised[:MOST_LAYER_PLOTS]
+        if (plot := layers.plot(case.record.localisation)) is not None
+    }
+    environment.globals["pictured"] = _pictured(view.cases)
     template = environment.get_template("index.html.j2")
     card = environment.get_template("card.html.j2")
     packed = len(view.cases) > MANY
@@ -46,6 +54,21 @@ def render(view: View, history: Sequence[Entry] = ()) -> str:
         plots=drawn,
         packed=_pack(cards),
     )
+
+
+def _pictured(cases: Sequence[Case]) -> set[str]:
+    """Anchors of the cases whose thumbnails there is room for: those at fault first."""
+    found: set[str] = set()
+    room = PICTURE_BYTES
+    for case in sorted(cases, key=lambda case: not case.findings):
+        seen = case.record.disagreements
+        sought = seen.search.found if seen is not None and seen.search is not None else ()
+        shown = (*(seen.flips if seen is not None else ()), *sought)
+        taken = sum(len(one.picture or "") for one in shown)
+        if taken and taken <= room:
+            room -= taken
+            found.add(case.anchor)
+    return found
 
 
 def _pack(cards: Mapping[str, str]) -> str:

@@ -25,13 +25,13 @@ MAX_LABELS = 16
 LABEL_ROOM = 3.0  # for names to the right of the largest, as a ratio of sizes
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 # Stand-ins that Vega takes for colours, and what the page has in their place.
-_INK, _MUTED, _LINE = "#1000f1", "#1000f2", "#1000f3"
-_SERIES = tuple(f"#10000{index}" for index in range(1, 7))
+INK, MUTED, _LINE = "#1000f1", "#1000f2", "#1000f3"
+SERIES = tuple(f"#10000{index}" for index in range(1, 7))
 _VARIABLES: Mapping[str, str] = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
     _LINE: "var(--line)",
-    **{colour: f"var(--series-{index})" for index, colour in enumerate(_SERIES, 1)},
+    **{colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, 1)},
 }
 
 
@@ -101,7 +101,7 @@ def _accuracy_by_size(view: View) -> Plot | None:
             f"Most accurate: {best['label']}. Smallest: {smallest['label']}."
         ),
         caption=f"Up is more accurate, left is smaller. A line joins the variants of one model.{engines}",
-        svg=_draw(spec),
+        svg=draw(spec),
     )
 
 
@@ -141,12 +141,12 @@ def _names(values: Sequence[dict[str, Any]], x: Sequence[float], y: Sequence[flo
         if label.far
     ]
     texts = [{"name": label.text, "x": label.x, "y": label.y} for label in placed]
-    text = {"type": "text", "align": "left", "baseline": "middle", "fontSize": 11, "color": _INK}
+    text = {"type": "text", "align": "left", "baseline": "middle", "fontSize": 11, "color": INK}
     at: Spec = {"x": {"field": "x", **here}, "y": {"field": "y", **here}, "description": {"value": ""}}
     return [
         {
             "data": {"values": lines},
-            "mark": {"type": "rule", "color": _MUTED, "strokeWidth": 0.75},
+            "mark": {"type": "rule", "color": MUTED, "strokeWidth": 0.75},
             "encoding": {
                 "x": {"field": "px", **here},
                 "y": {"field": "py", **here},
@@ -199,7 +199,7 @@ def _latency_by_variant(view: View) -> Plot | None:
             f"Fastest: {fastest['label']}. Slowest: {slowest['label']}.{more}"
         ),
         caption=f"Left is faster. A mark is the median, its tail ends at p95; all cores.{more}",
-        svg=_draw(spec),
+        svg=draw(spec),
     )
 
 
@@ -242,7 +242,7 @@ def _by_variant(view: View, *channels: str) -> Spec:
         "labelLimit": 200,
         "symbolOpacity": 1,
     }
-    ranges: Mapping[str, Sequence[str]] = {"color": _SERIES, "shape": _SHAPES}
+    ranges: Mapping[str, Sequence[str]] = {"color": SERIES, "shape": _SHAPES}
     return {
         channel: {
             "field": "variant",
@@ -300,8 +300,8 @@ _CONFIG: Spec = {
     "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # as wide as what text was measured with
     "view": {"stroke": None},
     "axis": {
-        "labelColor": _MUTED,
-        "titleColor": _MUTED,
+        "labelColor": MUTED,
+        "titleColor": MUTED,
         "titleFontWeight": "normal",
         "labelFontSize": 12,
         "titleFontSize": 12,
@@ -309,7 +309,7 @@ _CONFIG: Spec = {
         "domainColor": _LINE,
         "tickColor": _LINE,
     },
-    "legend": {"labelColor": _INK, "labelFontSize": 12},
+    "legend": {"labelColor": INK, "labelFontSize": 12},
 }
 _MARK = re.compile(r'<path aria-label="([^"]*)"([^>]*?)/>')
 _GEOMETRY = re.compile(r' (?:transform|d|x2|y2)="[^"]*"')
@@ -317,7 +317,7 @@ _DECIMALS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a pixel is enough
 _ROLES = re.compile(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"')
 
 
-def _draw(spec: Spec) -> str:
+def draw(spec: Spec) -> str:
     """SVG for the page: tooltips in place of labels, variables in place of colours."""
     import vl_convert  # starts an engine of its own: costs a second
 

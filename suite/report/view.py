@@ -154,6 +154,12 @@ class View:
         return [(case, case is cases[0]) for cases in ranked for case in cases]
 
     @property
+    def localised(self) -> list[Case]:
+        """Cases whose difference was placed, those at fault first."""
+        found = [case for case in self.cases if case.record.localisation]
+        return sorted(found, key=lambda case: not case.findings)
+
+    @property
     def several_targets(self) -> bool:
         """Whether rows need their target to be told apart."""
         return len({row.target for row in self.rows}) > 1

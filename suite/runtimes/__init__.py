@@ -145,6 +145,11 @@ class RemoteSession:
         timing: Timing = self._call(".time", dict(feed), policy)
         return timing
 
+    def intermediates(self, feed: Feed) -> dict[str, Array]:
+        """Every value that is computed, (n, ...) by name, where the engine tells it."""
+        found: dict[str, Array] = self._call(".intermediates", dict(feed))
+        return found
+
     def placement(self) -> dict[str, dict[str, int]]:
         """Compute device -> operator -> count, where the engine tells it."""
         found: dict[str, dict[str, int]] = self._call(".placement")

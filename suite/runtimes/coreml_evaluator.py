@@ -50,6 +50,21 @@ class EvaluatorSession:
         answers = [self._one({name: array[i] for name, array in arrays.items()}) for i in range(count)]
         return {info.name: np.stack([answer[info.name] for answer in answers]) for info in self.outputs}
 
+    def intermediates(self, feed: Feed) -> dict[str, Array]:
+        """(n, ...) of every value by its name, in the order of execution."""
+        if self._evaluator is None:
+            raise CaseError("the session is closed: open the artifact again", stage=Stage.RUN)
+        arrays = match(load_feed(feed), self.inputs)
+        seen = [
+            self._evaluator.intermediates(self._batched({name: array[i] for name, array in arrays.items()}))
+            for i in range(len(next(iter(arrays.values()))))
+        ]
+        return {
+            name: np.stack([_unbatched(one[name]) for one in seen])
+            for name in seen[0]
+            if all(name in one and one[name].shape == seen[0][name].shape for one in seen)
+        }
+
     def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
         """Never: raises Unsupported."""
         raise Unsupported(
@@ -77,15 +92,14 @@ class EvaluatorSession:
 
     def _one(self, sample: dict[str, Array]) -> dict[str, Array]:
         """One sample without its batch axis; answers without theirs, float16 as float32."""
+        return {name: _unbatched(value) for name, value in self._run(self._batched(sample)).items()}
+
+    def _batched(self, sample: dict[str, Array]) -> dict[str, Array]:
         assert self._evaluator is not None
         pictures = self._evaluator.pictures
-        fed = {
+        return {
             name: value if name in pictures or len(self._shape(name)) == value.ndim else value[None]
             for name, value in sample.items()
-        }
-        return {
-            name: _real(value[0] if value.ndim and value.shape[0] == 1 else value)
-            for name, value in self._run(fed).items()
         }
 
     def _shape(self, name: str) -> tuple[int, ...]:
@@ -96,6 +110,10 @@ class EvaluatorSession:
             raise CaseError("the session is closed: open the artifact again", stage=Stage.RUN)
         answers = self._evaluator.run(feed)
         return {info.name: answers[info.name] for info in self.outputs}
+
+
+def _unbatched(value: Array) -> Array:
+    return _real(value[0] if value.ndim and value.shape[0] == 1 else value)
 
 
 def _real(value: Array) -> Array:

@@ -11,7 +11,7 @@ import gc
 import hashlib
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from suite.converters.interface import Interface
 from suite.discovery import load_fixture
 from suite.errors import CaseError, OtherModel
 from suite.record import Stage
-from suite.runtimes import reads
+from suite.runtimes import keras_layers, reads
 from suite.runtimes.base import Feed, TensorInfo, load_feed, match
 from suite.spec import Array, ImageInput
 
@@ -78,6 +78,38 @@ class Workshop:
         """The answers, by output name, of the model whose card has this `content`."""
         original = self._open(ref, content)
         return original.predict(match(load_feed(feed), original.inputs))
+
+    def layers(self, ref: ModelRef, content: str) -> tuple[keras_layers.Layer, ...]:
+        """The model's layers in the order of execution, its inputs first."""
+        return self._apart(ref, content).all
+
+    def ends(self, ref: ModelRef, content: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The layers that are the model's inputs, and those that are its outputs."""
+        apart = self._apart(ref, content)
+        return tuple(apart.inputs), tuple(apart.outputs)
+
+    def match_layers(
+        self, ref: ModelRef, content: str, feed: Feed, tensors: Mapping[int, Array]
+    ) -> dict[int, str]:
+        """Which layer's answer each of an artifact's tensors is, by value."""
+        return self._apart(ref, content).match(self._ordered(feed), tensors)
+
+    def compare_layers(
+        self, ref: ModelRef, content: str, feed: Feed, given: Sequence[keras_layers.Given]
+    ) -> list[keras_layers.Difference]:
+        """Hold an artifact's tensors to the layers that they stand for, on the same samples."""
+        return self._apart(ref, content).compare(self._ordered(feed), given)
+
+    def _apart(self, ref: ModelRef, content: str) -> keras_layers.Layers:
+        original = self._open(ref, content)
+        if not isinstance(original, KerasOriginal):
+            raise CaseError("the original is a SavedModel: it has no layers of Keras", stage=Stage.COMPARE)
+        return original.layers
+
+    def _ordered(self, feed: Feed) -> list[Array]:
+        assert self._original is not None
+        arrays = match(load_feed(feed), self._original.inputs)
+        return [np.asarray(arrays[info.name]) for info in self._original.inputs]
 
     def convert(
         self, ref: ModelRef, content: str, variant: str, calibration: Feed | None, destination: Path
@@ -231,6 +263,11 @@ class KerasOriginal:
             for start in range(0, len(ordered[0]), _BATCH)
         ]
         return {info.name: np.concatenate([part[i] for part in parts]) for i, info in enumerate(self.outputs)}
+
+    @functools.cached_property
+    def layers(self) -> keras_layers.Layers:
+        """The model taken apart."""
+        return keras_layers.Layers(self._model)
 
     @functools.cached_property
     def _step(self) -> Any:

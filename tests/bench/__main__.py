@@ -7,6 +7,7 @@ camera   the camera-paced scheduler's own jitter, and a model slower than a fram
 results  the gate over 10,000 recorded cases; the report of 1,000: built, opened, its size
 coreml   how near the Core ML artifacts of the ten models come to Keras, by the evaluator
 evaluator  the Core ML evaluator's time for one picture against LiteRT's, one thread each
+localise  whether faults planted in weights and graphs are placed in the right layer
 cold     the default profile from an empty cache and again with nothing changed,
          against the converter calls, timed loops and data-set passes it consists of
 device   what a measurement on a phone adds to its runner and the transfer, and two phones at
@@ -18,11 +19,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ab, camera, cold, collect, coreml, device, evaluator, latency, results
+from tests.bench import ab, camera, cold, collect, coreml, device, evaluator, latency, localise, results
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part.main
-    for part in (collect, latency, ab, camera, results, coreml, evaluator, cold, device)
+    for part in (collect, latency, ab, camera, results, coreml, evaluator, localise, cold, device)
 }
 
 

@@ -1,16 +1,19 @@
-"""Each artifact answers as its original does, number by number."""
+"""Each artifact answers as its original does, number by number; a failure says where it comes in."""
 
 import pytest
 
+from suite.disagreements import case as disagreements
 from suite.gates import check_parity
 from suite.plugin import enforce
 from suite.record import Stage
 
 
 @pytest.mark.parity
-def test_parity(case, artifact, lab, limits, recorder):
+def test_parity(case, artifact, lab, limits, recorder, located, pytestconfig):
     path, facts = artifact
-    parity = lab.parity(case, path, facts.sha256)
-    recorder.add(artifact=facts, parity=parity)
-    recorder.said = f"{parity.real.sqnr_db:.1f} dB"
-    enforce(check_parity(parity, limits[0]), Stage.COMPARE)
+    with located:
+        parity = lab.parity(case, path, facts.sha256)
+        recorder.add(artifact=facts, parity=parity)
+        recorder.said = f"{parity.real.sqnr_db:.1f} dB"
+        disagreements.record(lab, case, path, facts.sha256, recorder, pytestconfig.option.seek)
+        enforce(check_parity(parity, limits[0]), Stage.COMPARE)

@@ -1,0 +1,241 @@
+"""A planted fault is placed in its step and its layer; a good conversion is not suspected."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.cache import default_cache, sha256_file
+from suite.discovery import BUNDLED, discover
+from suite.errors import CaseError, CheckFailed, Unsupported
+from suite.faults import select
+from suite.lab import Lab
+from suite.localise import chain, layers, localise, located
+from suite.matrix import Case, Request, cases
+from suite.record import Check, ChainStep, LayerError, Localisation, Stage, Status
+from suite.recorder import Recorder
+from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
+from suite.thresholds import Thresholds
+from tests.bench.localise import truth
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    made = Lab(default_cache(), Thresholds())
+    yield made
+    made.close()
+
+
+def _case(variant: str, target: str = "host/litert-xnnpack") -> Case:
+    request = Request(profile="smoke", models=("digits_cnn",), variants=(variant,))
+    return next(one for one in cases(discover(BUNDLED), request) if str(one.target) == target)
+
+
+def _planted(lab: Lab, case: Case, name: str, folder: Path) -> Case:
+    (fault,) = select((name,))
+    assert fault.alter is not None
+    path = folder / f"{name}.tflite"
+    path.write_bytes(fault.alter(lab.artifact(case)[0].read_bytes()))
+    return replace(case, artifact=path)
+
+
+def _localised(lab: Lab, case: Case) -> Localisation:
+    path, facts = lab.artifact(case)
+    return localise(lab, case, path, facts.sha256)
+
+
+# --- real faults, real conversions ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["float32", "float16", "dynamic_int8", "int8", "int8_io"])
+def test_a_good_conversion_has_no_suspect(lab: Lab, variant: str) -> None:
+    found = _localised(lab, _case(variant))
+    assert found.suspect is None, found.message
+    assert "No layer is worse than its precision explains" in found.message
+    assert {one.layer for one in found.layers} >= {"relu1", "pool1", "relu2", "relu3", "flatten", "scores"}
+    assert next(one for one in found.layers if one.layer == "relu2").fused == ("conv2", "bn2")
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("fault", "layer"),
+    [
+        ("layer_transposed", "relu2"),
+        ("bias_dropped", "relu3"),
+        ("channel_scale_wrong", "relu3"),
+        ("padding_exchanged", "relu2"),  # such a file cannot even be prepared to its end
+        ("pooling_exchanged", "pool2"),
+        ("softmax_doubled", "scores"),
+        ("output_of_another_layer", "scores"),
+    ],
+)
+def test_a_fault_is_placed_in_its_layer(
+    lab: Lab, tmp_path: Path, variant: str, fault: str, layer: str
+) -> None:
+    case = _case(variant)
+    faulty = _planted(lab, case, fault, tmp_path)
+    right, _ = truth(lab, case, lab.artifact(case)[0], faulty.artifact or tmp_path, tmp_path)
+    assert layer in right
+    found = _localised(lab, faulty)
+    assert (found.cause, found.suspect) == ("conversion", layer), found.message
+    assert layer in found.message
+
+
+def test_a_dynamic_range_file_is_looked_at_too(lab: Lab, tmp_path: Path) -> None:
+    found = _localised(lab, _planted(lab, _case("dynamic_int8"), "layer_transposed", tmp_path))
+    assert found.suspect == "relu2", found.message
+
+
+def test_a_file_that_is_no_model_is_placed_at_conversion_without_a_layer(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(lab.artifact(_case("float32"))[0].read_bytes()[:5000])
+    case = replace(_case("float32"), artifact=path)
+    found = localise(lab, case, path, sha256_file(path))
+    assert (found.cause, found.suspect, found.layers) == ("conversion", None, ())
+
+
+def test_the_chain_names_every_step_and_its_size(lab: Lab) -> None:
+    found = _localised(lab, _case("float32"))
+    assert [step.cause for step in found.steps] == ["conversion", "kernels", "delegate", "runtime"]
+    assert all(step.sqnr_db is not None and step.sqnr_db > 90 for step in found.steps)
+    assert [step.on_path for step in found.steps] == [True, True, True, False]
+
+
+# --- the chain ------------------------------------------------------------------------------
+
+
+def _anywhere(variant: str, target: str) -> Case:
+    place, _, engine = target.rpartition("/")
+    return Case(ModelSpec(name="m"), VARIANTS[variant], Target(place, engine))
+
+
+@pytest.mark.parametrize(
+    ("variant", "target", "causes"),
+    [
+        ("int8", "host/litert-reference", "conversion"),
+        ("int8", "host/litert-builtin", "conversion kernels"),
+        ("int8", "host/litert-xnnpack", "conversion kernels delegate"),
+        ("int8", "host/tflite-runtime", "conversion kernels runtime"),
+        ("int8", "host/tf-lite", "conversion kernels runtime"),
+        ("int8", "android:X/xnnpack", "conversion kernels delegate device"),
+        ("int8", "android:X/cpu", "conversion kernels device"),
+        ("mlprogram_float16", "host/coreml-evaluator", "conversion"),
+        ("mlprogram_float16", "host/coreml", "conversion device"),
+        ("mlprogram_float16", "ios:X/coreml", "conversion device"),
+    ],
+)
+def test_each_step_on_the_way_changes_one_thing(variant: str, target: str, causes: str) -> None:
+    links = [one for one in chain.links(_anywhere(variant, target)) if one.on_path]
+    assert [one.cause for one in links] == causes.split()
+    assert links[0].before is None
+    assert str(links[-1].after) == target
+    assert all(later.before == earlier.after for earlier, later in itertools.pairwise(links))
+
+
+def _step(cause: str, sqnr_db: float | None, *, on_path: bool = True) -> ChainStep:
+    return ChainStep(cause=cause, before="a", after="b", sqnr_db=sqnr_db, max_abs_diff=None, on_path=on_path)
+
+
+def test_the_step_that_adds_most_is_to_blame_and_one_aside_never() -> None:
+    steps = [_step("conversion", 40), _step("kernels", 9), _step("runtime", 1, on_path=False)]
+    assert chain.most(steps).cause == "kernels"
+    assert chain.most([_step("conversion", 40), _step("device", None)]).cause == "device"
+
+
+def test_a_wrong_kernel_is_told_from_a_wrong_file(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kernel here is wrong: one is made so, by doubling what the builtin engine answers."""
+    answer = Lab.answer
+
+    def doubled(self: Lab, case: Case, path: Path, feed: object) -> dict[str, np.ndarray]:
+        found = answer(self, case, path, feed)  # type: ignore[arg-type]
+        if case.target.engine == "litert-reference":
+            return found
+        return {name: values * 2 for name, values in found.items()}
+
+    monkeypatch.setattr(Lab, "answer", doubled)
+    found = _localised(lab, _case("float32", "host/litert-xnnpack"))
+    assert found.cause == "kernels"
+    assert found.engine == "host/litert-builtin"
+
+
+# --- the suspect ----------------------------------------------------------------------------
+
+
+def _error(layer: str, own: float, floor: float = 40.0, message: str = "") -> LayerError:
+    return LayerError(
+        layer=layer, fused=(), operator="X", own_db=own, floor_db=floor, sqnr_db=own, message=message
+    )
+
+
+def test_the_first_layer_beyond_its_margin_is_suspect() -> None:
+    errors = [_error("a", 40), _error("b", 35), _error("c", 33), _error("d", 5)]
+    assert layers.suspect(errors).layer == "c"  # type: ignore[union-attr]
+    assert layers.suspect(errors[:2]) is None
+    assert layers.suspect([_error("a", 40), _error("b", 90, message="it holds NaN")]).layer == "b"  # type: ignore[union-attr]
+
+
+# --- in a run -------------------------------------------------------------------------------
+
+FOUND = Localisation(cause="conversion", steps=(), suspect="relu2", message="First layer at fault: relu2.")
+
+
+def _inside(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, *, always: bool, known: bool = False
+) -> Recorder:
+    case = _case("int8")
+    if known:
+        failure = ExpectedFailure(variant="int8", check=Check.PARITY, reason="known")
+        case = replace(case, spec=replace(case.spec, expected_failures=(failure,)))
+    recorder = Recorder(case, Check.PARITY)
+    monkeypatch.setattr("suite.localise.localise", lambda *args: FOUND)
+    facts = type("Facts", (), {"sha256": ""})()
+    with located(None, case, (Path(), facts), recorder, always=always):  # type: ignore[arg-type]
+        if error is not None:
+            raise error
+    return recorder
+
+
+def test_a_failure_says_where_it_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckFailed, match=r"(?s)SQNR is low.*First layer at fault: relu2") as caught:
+        _inside(CheckFailed("SQNR is low", stage=Stage.COMPARE), monkeypatch, always=False)
+    assert (caught.value.stage, caught.value.status) == (Stage.COMPARE, Status.FAILED)
+
+
+def test_what_holds_is_looked_into_only_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "localisation" not in _inside(None, monkeypatch, always=False).sections
+    assert _inside(None, monkeypatch, always=True).sections["localisation"] is FOUND
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (Unsupported("too new", stage=Stage.LOAD), False),
+        (CaseError("no phone", stage=Stage.LOAD, status=Status.SKIPPED), False),
+        (CheckFailed("SQNR is low", stage=Stage.COMPARE), True),
+    ],
+)
+def test_what_is_no_failure_of_its_own_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, known: bool
+) -> None:
+    with pytest.raises(type(error)) as caught:
+        _inside(error, monkeypatch, always=False, known=known)
+    assert "relu2" not in str(caught.value)
+
+
+def test_a_search_that_breaks_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        case = _case("int8")
+        recorder = Recorder(case, Check.PARITY)
+        patched.setattr("suite.localise.localise", lambda *args: 1 / 0)
+        facts = type("Facts", (), {"sha256": ""})()
+        with (
+            pytest.raises(CheckFailed, match=r"(?s)SQNR is low.*not placed: division by zero"),
+            located(None, case, (Path(), facts), recorder),  # type: ignore[arg-type]
+        ):
+            raise CheckFailed("SQNR is low", stage=Stage.COMPARE)
+    assert recorder.reasons["localisation"].startswith("not placed")
