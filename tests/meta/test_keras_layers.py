@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
+from suite.record import Stage
+from suite.runtimes import Pool
 from suite.runtimes.keras_layers import Given, Layer, named, sums
 
 LAYERS = [
@@ -49,3 +54,41 @@ def test_another_shape_or_nan_never_fits(values: np.ndarray) -> None:
     good = sums(np.zeros((1, 3)), Given(layer="x", values=np.zeros((1, 3))))
     assert good.fits
     assert not (good + sums(np.zeros((1, 3)), Given(layer="x", values=values))).fits
+
+
+# --- a real model --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ask(tensorflow: Pool) -> Callable[..., Any]:
+    """Call a function of tests.meta.apart where TensorFlow is."""
+    worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+    return lambda name, *args: worker.call(f"tests.meta.apart:{name}", *args, stage=Stage.BUILD, timeout=180)
+
+
+def test_layers_of_a_model_within_a_model_are_named_with_it(ask: Callable[..., Any]) -> None:
+    layers, outputs, same = ask("outline")
+    names = [layer.name for layer in layers[1:]]
+    assert names == ["backbone/conv", "backbone/bn", "backbone/relu", "backbone/twice", "pool", "scores"]
+    assert next(one for one in layers if one.name == "backbone/twice").inputs == (
+        "backbone/bn",
+        "backbone/relu",
+    )
+    assert outputs == ["scores"]
+    assert same
+
+
+@pytest.mark.parametrize("wrong", ["backbone/conv", "backbone/relu", "scores"])
+def test_an_error_shows_in_its_own_layer_alone_and_in_the_whole_from_there_on(
+    ask: Callable[..., Any], wrong: str
+) -> None:
+    found = ask("spoiled", wrong)
+    for name, difference in found.items():
+        share = difference.own.error_squared / difference.own.reference_squared
+        assert (share > 5e-3) == (name == wrong), name
+    later = found["scores"].whole
+    assert later.error_squared > 1e-4 * later.reference_squared
+
+
+def test_tensors_are_recognised_by_their_values(ask: Callable[..., Any]) -> None:
+    assert ask("matched") == {0: "backbone/twice", 1: "scores"}
