@@ -22,6 +22,7 @@ from suite.recorder import Recorder
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from suite.thresholds import Thresholds
 from tests.bench.localise import truth
+from tests.meta.coreml.planting import Copy
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,30 @@ def test_the_chain_names_every_step_and_its_size(lab: Lab) -> None:
     assert [step.cause for step in found.steps] == ["conversion", "kernels", "delegate", "runtime"]
     assert all(step.sqnr_db is not None and step.sqnr_db > 90 for step in found.steps)
     assert [step.on_path for step in found.steps] == [True, True, True, False]
+
+
+# --- Core ML --------------------------------------------------------------------------------
+
+EVALUATOR = "host/coreml-evaluator"
+
+
+@pytest.mark.parametrize("variant", ["mlprogram_float32", "mlprogram_float16", "mlprogram_int8_weights"])
+def test_a_core_ml_file_is_looked_into_by_the_evaluators_values(
+    lab: Lab, tmp_path: Path, variant: str
+) -> None:
+    case = _case(variant, EVALUATOR)
+    good, facts = lab.artifact(case)
+    found = localise(lab, case, good, facts.sha256)
+    assert found.suspect is None, found.message
+    assert {one.layer for one in found.layers} >= {"relu1", "pool1", "relu2", "relu3", "scores"}
+    copy = Copy(good, tmp_path)
+    bias = copy.argument(copy.operation("conv", 1), "bias")
+    copy.change(bias, np.zeros_like)
+    path = copy.save()
+    found = localise(lab, replace(case, artifact=path), path, "with a bias dropped")
+    assert (found.cause, found.engine) == ("conversion", EVALUATOR)
+    suspect = next(one for one in found.layers if one.layer == found.suspect)
+    assert "conv2" in (suspect.layer, *suspect.fused), found.message
 
 
 # --- the chain ------------------------------------------------------------------------------
