@@ -164,7 +164,7 @@ class LayerError:
 class Localisation:
     """Where a difference comes in: which step of the chain, and which layer."""
 
-    cause: str  # the step on the case's path that adds the most error
+    cause: str  # the step on the case's path that adds the most error; empty where none adds any to speak of
     steps: tuple[ChainStep, ...]
     engine: str = ""  # whose tensors were held to the layers
     layers: tuple[LayerError, ...] = ()  # in the order of execution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def _search(
     lab: Lab,
     case: Case,
     path: Path,
-    photos: Array,
+    photos: Sequence[Array],
     image: ImageInput,
     budget: int,
     deviation: float,

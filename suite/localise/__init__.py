@@ -30,6 +30,7 @@ __all__ = ["Apart", "localise", "located", "probes"]
 
 FAIR = 6  # calibration samples: nothing in them goes beyond the calibrated ranges
 HARD_REAL, HARD_MADE = 4, 6  # evaluation and generated samples, those that differ most
+_NOTHING_DB = 90.0  # a step as near as this rounds in its own way, and no more
 _CLEAN_DB = 20.0  # by so much the kernels' own error must be smaller than the conversion's
 
 
@@ -41,7 +42,8 @@ def localise(lab: Lab, case: Case, path: Path, sha256: str) -> Localisation:
     fair, hard = probes(lab, case, path, sha256)
     steps = chain.steps(lab, case, path, _joined(fair, hard))
     worst = chain.most(steps)
-    found = Localisation(cause=worst.cause, steps=tuple(steps), margin_db=MARGIN_DB)
+    cause = "" if worst.sqnr_db is not None and worst.sqnr_db >= _NOTHING_DB else worst.cause
+    found = Localisation(cause=cause, steps=tuple(steps), margin_db=MARGIN_DB)
     where = _place(case, worst, steps)
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-localise-", dir=lab.scratch) as folder:
@@ -153,6 +155,8 @@ def _sentence(step: ChainStep) -> str:
         "" if step.sqnr_db is None else f" ({step.sqnr_db:.1f} dB of {step.after} against {step.before})"
     )
     refused = f" ({step.message})" if step.message else ""
+    if step.sqnr_db is not None and step.sqnr_db >= _NOTHING_DB:
+        return f"No step adds more than float32's own rounding (most: {step.cause}{obtained})."
     return f"Comes in at: {step.cause}{obtained}{refused}: {chain.SAYS[step.cause]}."
 
 

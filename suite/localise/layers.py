@@ -70,7 +70,7 @@ class Apart:
     # --- which tensor stands for which layer --------------------------------------
 
     def _held(self) -> list[Held]:
-        layer_of = {}
+        layer_of: dict[str | None, str] = {}
         for one in self.view.shown:
             before = self.view.same(one.key)
             layer = self.known.get(_plain_key(one.name, one.key)) or layer_of.get(before)

@@ -98,14 +98,9 @@ class TfliteView:
         self.run(Feed.of(feeds.calibration().sample(0)))
 
     def _shown(self, index: int) -> Shown:
-        tensor = self.anatomy.tensors[index]
-        return Shown(
-            key=f"t{index}",
-            name=tensor.name,
-            operator=self.anatomy.maker[index].name,
-            low=tensor.low,
-            high=tensor.high,
-        )
+        tensor, maker = self.anatomy.tensors[index], self.anatomy.maker[index]
+        held = self.anatomy.tensors[maker.inputs[0]] if maker.name == "DEQUANTIZE" else tensor
+        return Shown(key=f"t{index}", name=tensor.name, operator=maker.name, low=held.low, high=held.high)
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
         """(n, ...) reals by key."""
@@ -144,7 +139,7 @@ class CoreMlView:
         self.shown = tuple(
             Shown(key=key, name=_PRECISION.sub("", key.removesuffix(LAST)), operator="") for key in values
         )
-        self.outputs = (self.shown[-1].key,) if self.shown else ()
+        self.outputs: tuple[str, ...] = (self.shown[-1].key,) if self.shown else ()
         self.sample_bytes = sum(value.nbytes for value in values.values())
 
     def run(self, feed: Feed) -> Mapping[str, Array]:

@@ -38,7 +38,7 @@ def render(view: View, history: Sequence[Entry] = ()) -> str:
     environment.globals["layer_plots"] = {
         case.anchor: (plot, Markup(plot.svg))
         for case in view.localised[:MOST_LAYER_PLOTS]
-        if (plot := layers.plot(case.record.localisation)) is not None
+        if case.record.localisation and (plot := layers.plot(case.record.localisation))
     }
     environment.globals["pictured"] = _pictured(view.cases)
     template = environment.get_template("index.html.j2")
@@ -60,15 +60,21 @@ def _pictured(cases: Sequence[Case]) -> set[str]:
     """Anchors of the cases whose thumbnails there is room for: those at fault first."""
     found: set[str] = set()
     room = PICTURE_BYTES
-    for case in sorted(cases, key=lambda case: not case.findings):
-        seen = case.record.disagreements
-        sought = seen.search.found if seen is not None and seen.search is not None else ()
-        shown = (*(seen.flips if seen is not None else ()), *sought)
-        taken = sum(len(one.picture or "") for one in shown)
+    for case in sorted(cases, key=lambda case: not len(case.findings)):
+        taken = sum(len(picture) for picture in _pictures(case))
         if taken and taken <= room:
             room -= taken
             found.add(case.anchor)
     return found
+
+
+def _pictures(case: Case) -> list[str]:
+    seen = case.record.disagreements
+    if seen is None:
+        return []
+    shown = [flip.picture for flip in seen.flips]
+    shown += [one.picture for one in seen.search.found] if seen.search is not None else []
+    return [picture for picture in shown if picture]
 
 
 def _pack(cards: Mapping[str, str]) -> str:

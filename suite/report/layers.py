@@ -86,13 +86,18 @@ def _values(place: int, one: LayerError) -> list[dict[str, Any]]:
 def _marked(place: int, name: str, count: int) -> list[Spec]:
     """The suspect, by a line and its name on the side where there is room."""
     left = place > count / 2
-    at: Spec = {"x": {"datum": place}, "description": {"value": ""}}
+    data: Spec = {"values": [{"place": place, "name": name}]}
+    plain: Spec = {"color": {"value": INK}, "strokeDash": {"value": [1, 0]}, "description": {"value": ""}}
     text = {"type": "text", "align": "right" if left else "left", "dx": -6 if left else 6, "fontSize": 12}
     return [
-        {"data": {"values": [{}]}, "mark": {"type": "rule", "color": INK, "strokeWidth": 1}, "encoding": at},
         {
-            "data": {"values": [{"name": name}]},
-            "mark": {**text, "color": INK, "baseline": "top"},
-            "encoding": {**at, "y": {"value": 2}, "text": {"field": "name"}},
+            "data": data,
+            "mark": {"type": "rule", "strokeWidth": 1},
+            "encoding": {**plain, "y": {"value": 0}, "y2": {"value": _HEIGHT}},
+        },
+        {
+            "data": data,
+            "mark": {**text, "baseline": "top"},
+            "encoding": {**plain, "y": {"value": 2}, "text": {"field": "name"}},
         },
     ]
