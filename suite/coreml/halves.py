@@ -13,12 +13,12 @@ import numpy as np
 
 from suite.spec import Array
 
-_BLOCK = 1 << 14  # values at a time: what they need stays in the cache
+_BLOCK = 1 << 16  # values at a time: what they need stays in the cache
 _SIGN = np.uint32(0x80000000)
 _EXPONENT = np.uint32(0x7F800000)
-_LARGE = np.uint32((127 + 15) << 23)  # the exponent of 2**15: from 65520 on it rounds to infinity
-_LEAST = np.uint32((127 - 14) << 23)  # below 2**-14 the last place stays that of a subnormal
-_TO_ROUNDER = np.uint32((13 << 23) | (1 << 22))  # a power of two times 2**13 times 1.5
+_LARGE = np.float32(2.0**15)  # beyond it some round to infinity
+_LEAST = np.float32(2.0**-14)  # below it the last place stays that of a subnormal
+_TO_ROUNDER = np.float32(1.5 * 2.0**13)
 _OVERFLOWS = np.float32(65520)
 
 
@@ -51,18 +51,17 @@ def _cast(values: Array) -> Array:
 
 def _round(values: Array, answer: Array, scratch: Array) -> None:
     """From `values` to `answer`, contiguous float32 and not the same memory."""
-    bits, power = values.view(np.uint32), scratch[: values.size]
-    np.bitwise_and(bits, _EXPONENT, out=power)
-    large = power.max() >= _LARGE
-    np.maximum(power, _LEAST, out=power)
-    power += _TO_ROUNDER
-    rounder = power.view(np.float32)
+    bits, scratch = values.view(np.uint32), scratch[: values.size]
+    rounder = np.bitwise_and(bits, _EXPONENT, out=scratch).view(np.float32)  # a power of two
+    large = not rounder.max() < _LARGE
     with np.errstate(invalid="ignore", over="ignore"):
+        np.maximum(rounder, _LEAST, out=rounder)
+        rounder *= _TO_ROUNDER
         np.add(values, rounder, out=answer)
         answer -= rounder
-    np.bitwise_and(bits, _SIGN, out=power)
+    np.bitwise_and(bits, _SIGN, out=scratch)
     answer_bits = answer.view(np.uint32)
-    answer_bits |= power  # of what became 0
+    answer_bits |= scratch  # of what became 0
     if large:
         _correct(values, answer)
 

@@ -127,6 +127,7 @@ def settle(threads: int) -> None:
     told to keep them: zeroing them costs as much as the arithmetic on them.
     """
     with contextlib.suppress(ImportError):
+        import scipy.linalg.blas  # noqa: F401 - SciPy brings a BLAS of its own: one that comes later has no limit
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(threads)

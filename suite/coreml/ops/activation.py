@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
+from suite.coreml.ops.elementwise import erf
 from suite.coreml.ops.registry import OpError, as_channels, axis_of, op
 from suite.spec import Array
 
@@ -57,7 +57,7 @@ def elu(x: Array, alpha: Any = 1.0) -> Array:
 def gelu(x: Array, mode: str = "EXACT") -> Array:
     """Gaussian error linear unit, exact or by one of two approximations."""
     if mode == "EXACT":
-        answer = np.asarray(special.erf(x * np.float32(1 / math.sqrt(2))))
+        answer = erf(x * np.float32(1 / math.sqrt(2)))
         answer += np.float32(1)
         answer *= x
         answer *= np.float32(0.5)
@@ -66,7 +66,7 @@ def gelu(x: Array, mode: str = "EXACT") -> Array:
         inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
         return np.asarray(np.float32(0.5) * x * (np.float32(1) + np.tanh(inner)))
     if mode == "SIGMOID_APPROXIMATION":
-        return np.asarray(x * special.expit(np.float32(1.702) * x))
+        return np.asarray(x * sigmoid(np.float32(1.702) * x))
     raise OpError(f"mode is {mode!r}: known are EXACT, TANH_APPROXIMATION, SIGMOID_APPROXIMATION")
 
 

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import sgemm
 
 from suite.coreml.ops.registry import OpError, integer, integers, op, room
 from suite.coreml.ops.windows import (
@@ -183,6 +182,8 @@ def _shifted(
 
 def _accumulate(left: Array, right: Array, total: Array, *, first: bool) -> None:
     """total (+)= left @ right, all of them contiguous float32; BLAS sees the transposed problem."""
+    from scipy.linalg.blas import sgemm  # not everyone needs what takes a fifth of a second to import
+
     left = np.ascontiguousarray(left, np.float32)
     if first:
         np.dot(left, right, out=total)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from suite.coreml.ops.registry import OpError, integer, op, room
 from suite.spec import Array
@@ -92,6 +91,13 @@ _pair("logical_or", np.logical_or, "either")
 _pair("logical_xor", np.logical_xor, "one of the two")
 
 
+def erf(x: Array) -> Array:
+    """The error function."""
+    from scipy import special  # not everyone needs what takes half a second to import
+
+    return np.asarray(special.erf(x))
+
+
 def _unary(name: str, function: Callable[[Array], Any], doc: str, *, exact: bool = False) -> None:
     def run(x: Array) -> Array:
         x = np.asarray(x)
@@ -111,7 +117,7 @@ _unary("atanh", np.arctanh, "inverse hyperbolic tangent")
 _unary("ceil", np.ceil, "rounded up", exact=True)
 _unary("cos", np.cos, "cosine")
 _unary("cosh", np.cosh, "hyperbolic cosine")
-_unary("erf", special.erf, "error function")
+_unary("erf", erf, "error function")
 _unary("exp", np.exp, "e to the power x")
 _unary(
     "exp2",
