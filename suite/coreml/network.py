@@ -53,7 +53,7 @@ class Network:
             raise Unsupported(
                 f"the evaluator does not know the layer{'s' if len(unknown) > 1 else ''} "
                 f"{'; '.join(unknown[:5])}: nothing was executed. "
-                "Add it to suite/coreml/layers.py, or run the model on a Mac",
+                "Add it to the file of its family in suite/coreml/layers, or run the model on a Mac",
                 stage=Stage.LOAD,
             )
         names = proto("NeuralNetwork_pb2")
