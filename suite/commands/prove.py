@@ -1,4 +1,4 @@
-"""Plant faults that really happened in good TFLite conversions, and see that the gate catches each.
+"""Plant faults that really happened in good conversions, and see that the gate catches each.
 
 One fault at a time goes into the weights, the graph, the quantisation or the
 bytes of an artifact from the cache, or into the app around it (preprocessing,
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 HELP = "plant faults in good conversions: does the gate catch each?"
 FILE = "prove.json"
+VARIANTS = "float32,int8,mlprogram_float32,mlprogram_float16"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to plant, where, and how many good runs."""
     parser.add_argument("--models", default="", metavar="GLOB[,GLOB]", help="default: the smoke models")
-    parser.add_argument("--variants", default="float32,int8", metavar="LIST", help="default: %(default)s")
+    parser.add_argument("--variants", default=VARIANTS, metavar="LIST", help="default: %(default)s")
     parser.add_argument("--faults", default="", metavar="LIST", help="names of faults (default: all)")
     parser.add_argument(
         "--good-runs", type=int, default=20, metavar="N", help="of each artifact (default: %(default)s)"
@@ -58,13 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(unknown("fault", name, [fault.name for fault in FAULTS]))
     models = discover(arguments.fixtures_dir or BUNDLED)
     request = Request(profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants))
-    chosen = [case for case in cases(models, request) if case.variant.format == "tflite"]
     lab = ProvingLab(default_cache(), _results.thresholds(arguments), threads=cores())
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
             proof = prove(
                 lab,
-                chosen,
+                cases(models, request),
                 select(_names(arguments.faults)),
                 scratch=Path(scratch),
                 good_runs=arguments.good_runs,

@@ -1,16 +1,18 @@
-"""Faults that really happened on the way to a phone, planted one at a time in a good TFLite conversion.
+"""Faults that really happened on the way to a phone, planted one at a time in a good conversion.
 
 A fault is in the file (its weights, its graph, its quantisation, its bytes) or
-in the app around it (how photos are prepared, how answers are named).
+in the app around it (how photos are prepared, how answers are named). A TFLite
+file is altered as bytes, a Core ML package as a copy in its folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from suite.faults import app, file, graph, quantisation, weights
+from suite.faults import app, coreml, file, graph, quantisation, weights
 from suite.faults.flatbuffer import Flatbuffer, Inapplicable
 from suite.spec import FloatArray, ImageInput
 
@@ -19,12 +21,13 @@ __all__ = ["FAULTS", "Fault", "Inapplicable", "select"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault; exactly one of the last four is given."""
+    """One fault, by the ways in which it can come; None where it cannot come that way."""
 
     name: str
     family: str
     what: str  # really happened
-    alter: Callable[[bytes], bytes] | None = None  # the file; raises Inapplicable
+    alter: Callable[[bytes], bytes] | None = None  # a TFLite file; raises Inapplicable
+    plant: Callable[[Path], None] | None = None  # into a copy of a Core ML package; raises Inapplicable
     prepare: Callable[[Any, ImageInput], FloatArray] | None = None  # photos to the model's input
     rename: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None  # the app's label file
     stale: bool = False  # the file is another model's
@@ -43,16 +46,33 @@ def _all() -> Iterator[Fault]:
     for prepare in app.PREPROCESSING:
         yield Fault(name=prepare.__name__, family="preprocessing", what=_what(prepare), prepare=prepare)
     for rename in app.LABELS:
-        yield Fault(name=rename.__name__, family="labels", what=_what(rename), rename=rename)
+        plant = coreml.relabelled(rename)
+        yield Fault(name=rename.__name__, family="labels", what=_what(rename), rename=rename, plant=plant)
+    packaged = {one.__name__: (family, one) for family, found in coreml.FAMILIES.items() for one in found}
     for family, mutations in (
         ("weights", weights.FAULTS),
         ("graph", graph.FAULTS),
         ("quantisation", quantisation.FAULTS),
     ):
         for mutate in mutations:
-            yield Fault(name=mutate.__name__, family=family, what=_what(mutate), alter=_in_flatbuffer(mutate))
+            _, same = packaged.pop(mutate.__name__, ("", None))
+            yield Fault(
+                name=mutate.__name__,
+                family=family,
+                what=_what(mutate),
+                alter=_in_flatbuffer(mutate),
+                plant=coreml.in_package(same) if same else None,
+            )
+    for family, own in packaged.values():
+        yield Fault(name=own.__name__, family=family, what=_what(own), plant=coreml.in_package(own))
     for alter in file.FAULTS:
-        yield Fault(name=alter.__name__, family="artifact", what=_what(alter), alter=alter)
+        yield Fault(
+            name=alter.__name__,
+            family="artifact",
+            what=_what(alter),
+            alter=alter,
+            plant=coreml.in_weights(alter),
+        )
     what = "The file under this name is another model's."
     yield Fault(name="stale_file", family="artifact", what=what, stale=True)
 

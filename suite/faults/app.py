@@ -92,4 +92,5 @@ PREPROCESSING: tuple[Callable[[Any, ImageInput], FloatArray], ...] = (
     interpolation_nearest,
     rotated,
 )
+ON_PIXELS = (channels_exchanged, geometry_exchanged, interpolation_nearest, rotated)  # before any scaling
 LABELS = (off_by_one, background_first, shuffled, duplicate_names)

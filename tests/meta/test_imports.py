@@ -72,7 +72,6 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "suite.data",
-        "suite.faults",
         "suite.gates",
         "suite.compare",
         "suite.runtimes.base",
@@ -95,7 +94,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.converters.interface", "suite.coreml.inspection"),
     ("suite.converters.coreml",),
     ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report", "suite.coreml"),
-    ("suite.coreml.checks",),
+    ("suite.coreml.checks", "suite.faults"),
     (
         "suite.feeds",
         "suite.environment",
