@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.halves import to_half
+from suite.coreml.ops.budget import CALL_WORK, ELEMENT_WORK, Budget, TooMuch, budgeted
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.ops.registry import LARGEST_BYTES, Op, OpError
 from suite.coreml.saved import Declared
@@ -134,12 +135,25 @@ def execute(
     """Run a block; `values` holds its inputs and the values around it, and is added to.
 
     `seen` is called with every value; `keep_all` keeps each in memory of its own.
-    Raises CaseError, which says where.
+    Raises CaseError, which says where, also for what would take more memory or
+    work than an inference is given.
     """
+    with budgeted() as budget:
+        return _execute(block, values, keep_all, seen, budget)
+
+
+def _execute(
+    block: Block,
+    values: Values,
+    keep_all: bool,
+    seen: Callable[[str, Any], None] | None,
+    budget: Budget,
+) -> list[Any]:
     for step in block.steps:
         try:
+            budget.spend(CALL_WORK)
             if isinstance(step, Branch):
-                answers = _branch(step, values, keep_all, seen)
+                answers = _branch(step, values, keep_all, seen, budget)
             else:
                 answers = _answers(step, values, keep_all)
         except _REFUSALS as error:
@@ -152,13 +166,26 @@ def execute(
             value = answer
             if declared is not None:
                 value = _held(step, name, declared, answer)
+            try:
+                size = _bytes(value)
+                budget.spend(size // 4 * ELEMENT_WORK)
+                budget.hold(name, size)
+            except TooMuch as error:
+                raise failure(step, str(error)) from error
             values[name] = value
             if seen is not None:
                 seen(name, value)
         if not keep_all:
             for name in step.frees:
                 values.pop(name, None)
+                budget.free(name)
     return [values[name] for name in block.outputs]
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return sum(map(_bytes, value)) if isinstance(value, list) else 0
 
 
 def failure(step: Step | Branch, what: str) -> CaseError:
@@ -231,18 +258,22 @@ def check_room(declared: Declared, place: str) -> None:
 
 
 def _branch(
-    step: Branch, values: Values, keep_all: bool, seen: Callable[[str, Any], None] | None
+    step: Branch,
+    values: Values,
+    keep_all: bool,
+    seen: Callable[[str, Any], None] | None,
+    budget: Budget,
 ) -> tuple[Any, ...]:
     if step.kind == "cond":
         chosen = step.blocks[0 if bool(np.asarray(values[step.pred])) else 1]
-        return tuple(execute(chosen, values, keep_all=keep_all, seen=seen))
+        return tuple(_execute(chosen, values, keep_all, seen, budget))
     condition, body = step.blocks
     current: list[Any] = [values[name] for name in step.given]
     for _ in range(MOST_ITERATIONS):
         values.update(zip(condition.inputs, current, strict=True))
-        [goes_on] = execute(condition, values, keep_all=keep_all, seen=seen)
+        [goes_on] = _execute(condition, values, keep_all, seen, budget)
         if not bool(np.asarray(goes_on)):
             return tuple(current)
         values.update(zip(body.inputs, current, strict=True))
-        current = execute(body, values, keep_all=keep_all, seen=seen)
+        current = _execute(body, values, keep_all, seen, budget)
     raise OpError(f"the loop did not end within {MOST_ITERATIONS} iterations")

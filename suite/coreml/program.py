@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml import ops
+from suite.coreml import estimate, ops
+from suite.coreml.ops.budget import MOST_LIVE_BYTES
 from suite.coreml.ops.constexpr import unpack
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.plan import Block, Branch, Source, Step, check_room, check_shape, finish
@@ -28,6 +29,7 @@ class Program:
     `inputs` and `outputs`: name -> declared type. `block` is executed by
     `suite.coreml.plan.execute`. `constants` are values that it starts from.
     `labels` are the classes of a classifier, in the order of its scores.
+    `takes` is what one pass needs in memory and work, by what is declared.
     """
 
     def __init__(self, saved: Saved) -> None:
@@ -37,6 +39,7 @@ class Program:
         self._defined: dict[str, Declared | None] = {}
         self._constant: set[str] = set()
         self._count = 0
+        self._unpacked_bytes = 0
         self.labels: tuple[Any, ...] = ()
         function = self._main()
         body = self._body(function)
@@ -44,6 +47,7 @@ class Program:
         self.inputs = self._inputs(function)
         self.block = self._block(body, tuple(self.inputs), 0)
         finish(self.block, self.block.outputs)
+        self.takes = estimate.check(self.block, self._defined, self.constants)
         self.outputs = {name: self._defined[name] for name in self.block.outputs}
 
     def _main(self) -> Any:
@@ -267,6 +271,11 @@ class Program:
 
         if step.sources:
             raise self._bad(f"the operation {step.place} unpacks what is no constant")
+        self._unpacked_bytes += sum(4 * declared.elements for _, declared in step.outputs if declared)
+        if self._unpacked_bytes > MOST_LIVE_BYTES:
+            raise self._bad(
+                f"its weights unpack to more than {MOST_LIVE_BYTES >> 30} GiB, from {step.place} on"
+            )
         values: dict[str, Any] = {}
         execute(Block((), (), [step]), values)
         for name, _ in step.outputs:

@@ -12,7 +12,8 @@ from suite.coreml.ops.registry import OpError
 
 
 @layer("activation")
-def _activation(p: Any) -> Layer:
+def function(p: Any) -> Layer:
+    """The function of an ActivationParams message, which recurrent layers hold too."""
     kind = p.WhichOneof("NonlinearityType")
     if kind is None:
         raise OpError("an activation of no kind")

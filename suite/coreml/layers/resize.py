@@ -7,6 +7,7 @@ from typing import Any
 from suite.coreml.layers.borders import edges
 from suite.coreml.layers.registry import Layer, layer, operator
 from suite.coreml.ops.registry import OpError, integers
+from suite.spec import Array
 
 
 @layer("padding")
@@ -28,9 +29,17 @@ def _constant_pad(p: Any) -> Layer:
 @layer("crop")
 def _crop(p: Any) -> Layer:
     amounts = edges(p.cropAmounts)
-    if p.offset:
-        raise OpError("a crop by another tensor's size")
-    return lambda x: operator("crop")(x, amounts[:2], amounts[2:])
+    offset = integers(p.offset) or [0, 0]
+
+    def run(x: Array, *like: Array) -> Array:
+        top, bottom, left, right = amounts
+        if like:  # as large as the other, from the offset on
+            (top, left), (height, width) = offset, like[0].shape[-2:]
+            bottom, right = x.shape[-2] - top - height, x.shape[-1] - left - width
+        answer: Array = operator("crop")(x, [top, bottom], [left, right])
+        return answer
+
+    return run
 
 
 @layer("upsample")

@@ -62,9 +62,10 @@ def _flatten(p: Any) -> Layer:
 @layer("concatND", "concat")
 def _concat(p: Any) -> Layer:
     legacy = p.DESCRIPTOR.name == "ConcatLayerParams"
-    if legacy and p.sequenceConcat:
-        raise OpError("a concatenation of sequences")
-    axis, interleave = (-3, False) if legacy else (p.axis, p.interleave)
+    if legacy:
+        axis, interleave = (-5 if p.sequenceConcat else -3), False
+    else:
+        axis, interleave = p.axis, p.interleave
     return lambda *values: operator("concat")(list(values), axis, interleave)
 
 
@@ -92,6 +93,18 @@ def _tile(p: Any) -> Layer:
     return run
 
 
+@layer("sequenceRepeat")
+def _repeat(p: Any) -> Layer:
+    def run(x: Array) -> Array:
+        if x.ndim < 5:
+            raise OpError(f"a sequence of rank {x.ndim}")
+        times = [int(p.nRepetitions) if axis == x.ndim - 5 else 1 for axis in range(x.ndim)]
+        answer: Array = operator("tile")(x, times)
+        return answer
+
+    return run
+
+
 @layer("broadcastToStatic")
 def _broadcast(p: Any) -> Layer:
     shape = integers(p.targetShape)
@@ -101,6 +114,29 @@ def _broadcast(p: Any) -> Layer:
 @layer("broadcastToLike")
 def _broadcast_like(p: Any) -> Layer:
     return lambda x, like: np.array(np.broadcast_to(x, room(like.shape)))
+
+
+@layer("broadcastToDynamic")
+def _broadcast_by_values(p: Any) -> Layer:
+    return lambda x, shape: np.array(np.broadcast_to(x, room(whole_numbers(shape))))
+
+
+@layer("rangeStatic")
+def _range(p: Any) -> Layer:
+    return lambda: operator("range_1d")(
+        np.float32(p.startValue), np.float32(p.endValue), np.float32(p.stepSizeValue)
+    )
+
+
+@layer("rangeDynamic")
+def _range_by_values(p: Any) -> Layer:
+    def run(end: Array, *more: Array) -> Array:
+        given = [np.float32(p.startValue), np.float32(p.stepSizeValue)]
+        given[: len(more)] = [one.reshape(-1)[0] for one in more]
+        answer: Array = operator("range_1d")(given[0], end.reshape(-1)[0], given[1])
+        return answer
+
+    return run
 
 
 @layer("fillStatic")
@@ -130,6 +166,29 @@ def _slice_static(p: Any) -> Layer:
         [bool(one) for one in p.endMasks],
         squeeze,
     )
+
+
+@layer("sliceDynamic")
+def _slice_by_values(p: Any) -> Layer:
+    def run(x: Array, begin: Array, *more: Array) -> Array:
+        def given(place: int, held: Any) -> list[int]:
+            return whole_numbers(more[place]).tolist() if len(more) > place else integers(held)[: x.ndim]
+
+        def mask(place: int, held: Any) -> list[bool]:
+            return [bool(one) for one in given(place, held)] or [False] * x.ndim
+
+        answer: Array = operator("slice_by_index")(
+            x,
+            whole_numbers(begin).tolist(),
+            given(0, p.endIds),
+            given(1, p.strides),
+            mask(2, p.beginMasks),
+            mask(3, p.endMasks),
+            mask(4, p.squeezeMasks),
+        )
+        return answer
+
+    return run
 
 
 @layer("slice")
@@ -163,6 +222,23 @@ def _slice_by_size(p: Any) -> Layer:
 @layer("reverse")
 def _reverse(p: Any) -> Layer:
     return lambda x: operator("reverse")(x, [i for i, turned in enumerate(p.reverseDim) if turned])
+
+
+@layer("reverseSeq")
+def _reverse_steps(p: Any) -> Layer:
+    return lambda x, lengths: operator("reverse_sequence")(
+        x, whole_numbers(lengths), p.sequenceAxis, p.batchAxis
+    )
+
+
+@layer("lowerTriangular")
+def _lower(p: Any) -> Layer:
+    return lambda x: np.tril(x, int(p.k))
+
+
+@layer("upperTriangular")
+def _upper(p: Any) -> Layer:
+    return lambda x: np.triu(x, int(p.k))
 
 
 @layer("slidingWindows")

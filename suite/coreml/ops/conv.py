@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml.ops.budget import spend
 from suite.coreml.ops.registry import OpError, integer, integers, op, room
 from suite.coreml.ops.windows import (
     channels_first,
@@ -56,6 +57,7 @@ def conv(
     padding = pads(pad_type, pad, x.shape[2:], kernel, steps, spread)
     out = output_sizes(x.shape[2:], kernel, steps, spread, padding)
     room((x.shape[0], *out, weight.shape[0]))
+    spend(x.shape[0], *out, weight.size, calls=math.prod(kernel) * groups)
     source = padded(channels_last(x), padding)
     memo = {} if memo is None else memo
     if groups == x.shape[1] == weight.shape[0] and groups > 1:
@@ -326,6 +328,7 @@ def conv_transpose(
     before, sizes = _cut(x.shape, full, str(pad_type).lower(), pad, output_shape, steps, channels)
     room((x.shape[0], *full, channels))
     room((x.shape[0], *sizes, channels))
+    spend(x.shape[0], *x.shape[2:], weight.size, calls=math.prod(kernel) * groups)
     source = channels_last(x)
     total = np.zeros((x.shape[0], *full, channels), np.float32)
     inside, outside = x.shape[1] // groups, weight.shape[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml.ops.budget import ELEMENT_WORK, spend
 from suite.coreml.ops.registry import OpError, axis_of, integer, op, real, room
 from suite.spec import Array
 
@@ -152,6 +153,7 @@ def _same_but(one: tuple[int, ...], other: tuple[int, ...], axis: int) -> None:
 @op("non_zero")
 def non_zero(x: Array) -> Array:
     """The places of what is not 0, a row each."""
+    room((x.size, x.ndim), 8)
     return np.argwhere(x).astype(np.int32)
 
 
@@ -162,6 +164,8 @@ def one_hot(
     """A new axis that is `on` at the place and `off` elsewhere; no place is on for one beyond it."""
     on = np.asarray(np.int32(1) if on_value is None else on_value)
     off = np.asarray(on.dtype.type(0) if off_value is None else off_value)
+    if on.ndim or off.ndim:
+        raise OpError("an on or off value that is a tensor")
     size, number = integer(one_hot_vector_size), axis_of(axis, np.ndim(indices) + 1)
     room((*np.shape(indices), max(size, 0)))
     hot = np.expand_dims(indices, number) == np.arange(max(size, 0)).reshape(
@@ -182,11 +186,12 @@ def non_maximum_suppression(
     """Boxes (centre x, centre y, width, height) by score, but for those that overlap a better one."""
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape[:2] != scores.shape[:2] or boxes.shape[2] != 4:
         raise OpError(f"boxes of {boxes.shape} with scores of {scores.shape}")
-    n, _, classes = scores.shape
+    n, given, classes = scores.shape
     count = integer(max_boxes)
     room((n, max(count, 0), classes + 5))
     if count < 1:
         raise OpError(f"at most {count} boxes")
+    spend(n, given, ELEMENT_WORK * min(count, given), calls=8 * n * given)
     kept_boxes = np.zeros((n, count, 4), np.float32)
     kept_scores = np.zeros((n, count, classes), np.float32)
     places, totals = np.full((n, count), -1, np.int32), np.zeros(n, np.int32)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops.activation import softmax
+from suite.coreml.ops.budget import ELEMENT_WORK, spend
 from suite.coreml.ops.registry import OpError, op, room
 from suite.spec import Array
 
@@ -19,6 +20,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, memo: dict[str, A
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise OpError(f"a product of {x.shape} with weights of {weight.shape}")
     room((*x.shape[:-1], weight.shape[0]))
+    spend(*x.shape, weight.shape[0])
     answer = np.asarray(np.matmul(x, weight.T))
     if bias is not None:
         answer += bias
@@ -34,6 +36,7 @@ def matmul(x: Array, y: Array, transpose_x: Any = False, transpose_y: Any = Fals
         y = np.swapaxes(y, -1, -2)
     if x.ndim > 1 and y.ndim > 1:
         room((*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1]))
+        spend(*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *x.shape[-2:], y.shape[-1])
     return np.asarray(np.matmul(x, y))
 
 
@@ -58,6 +61,7 @@ def einsum(values: list[Array], equation: str) -> Array:
     if not set(answer) <= set(sizes):
         raise OpError(f"the equation {equation!r} answers an axis that it does not have")
     room(sizes[letter] for letter in answer)
+    spend(*sizes.values())
     wide = [
         np.broadcast_to(value, [sizes[letter] for letter in term])
         for term, value in zip(terms.split(","), values, strict=True)
@@ -71,6 +75,7 @@ def scaled_dot_product_attention(
 ) -> Array:
     """`softmax(query key' / sqrt(width) + mask) value`; a mask of booleans says what takes part."""
     room((*query.shape[:-1], key.shape[-2]))
+    spend(*query.shape[:-1], key.shape[-2], query.shape[-1] + value.shape[-1] + ELEMENT_WORK)
     scores = np.matmul(query, np.swapaxes(key, -1, -2)) / np.float32(math.sqrt(query.shape[-1]))
     if attn_mask is not None:
         if attn_mask.dtype == np.bool_:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml.ops.budget import ELEMENT_WORK, spend
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.ops.registry import OpError, integer, integers, op, room
 from suite.spec import Array
@@ -61,7 +62,8 @@ def list_gather(ls: list[Array], indices: Array) -> Array:
     """Elements, stacked."""
     chosen = [ls[_element(ls, index)] for index in integers(indices)]
     if not chosen or len({one.shape for one in chosen}) > 1:
-        raise OpError(f"elements of {[one.shape for one in chosen]} cannot be stacked")
+        raise OpError(f"{len(chosen)} elements of unlike shapes cannot be stacked")
+    room((len(chosen), *chosen[0].shape))
     return np.stack(chosen)
 
 
@@ -75,11 +77,13 @@ def list_scatter(ls: list[Array], indices: Array, value: Array) -> list[Array]:
 
 
 def _put(ls: list[Array], places: list[int], values: list[Array]) -> list[Array]:
+    longest = max([len(ls) - 1, *places])
+    if min([0, *places]) < 0 or longest >= LONGEST:
+        raise OpError(f"elements {min([0, *places])} to {longest} of a list")
+    spend(longest, ELEMENT_WORK)
     answer = list(ls)
     for place, value in zip(places, values, strict=True):
-        if not 0 <= place < LONGEST:
-            raise OpError(f"element {place} of a list")
-        while place >= len(answer):
-            answer.append(np.zeros(value.shape, value.dtype))
+        if place >= len(answer):  # the same zeros for all: an element is replaced, never changed
+            answer += [np.zeros(value.shape, value.dtype)] * (place + 1 - len(answer))
         answer[place] = value
     return answer

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml.ops.budget import spend
 from suite.coreml.ops.registry import OpError, op, room
 from suite.coreml.ops.windows import (
     Pads,
@@ -140,6 +141,7 @@ def _along(source: Array, axis: int, combine: Combine, width: int, stride: int, 
         index[axis] = slice(offset, offset + (count - 1) * stride + 1, stride)
         return source[tuple(index)]
 
+    spend(width, source.size / source.shape[axis], count, calls=width)
     answer = np.ascontiguousarray(piece(0))
     if answer.base is not None or answer is source:
         answer = answer.copy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops import activation as activations
+from suite.coreml.ops.budget import spend
 from suite.coreml.ops.registry import OpError, op, real, room
 from suite.spec import Array
 
@@ -37,6 +38,7 @@ def _gates(x: Array, weight_ih: Array, weight_hh: Array, count: int, initial: Ar
             f"weights of {weight_ih.shape} and {weight_hh.shape} and a state of {initial.shape} for {x.shape}"
         )
     room((x.shape[0], x.shape[1], count * hidden))
+    spend(x.shape[0], x.shape[1], weight_ih.size + weight_hh.size, calls=8 * x.shape[0])
     return hidden
 
 

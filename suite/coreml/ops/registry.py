@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml.ops.budget import take
 from suite.spec import Array
 
 LARGEST_BYTES = 2 << 30  # of one tensor; a phone has no room for more
@@ -94,12 +95,14 @@ def names() -> tuple[str, ...]:
 
 
 def room(shape: Iterable[int], itemsize: int = 4) -> tuple[int, ...]:
-    """The shape, where a tensor of it can be held; OpError for negative and absurd sizes."""
+    """The shape, where a tensor of it can be held beside the others; OpError for absurd sizes."""
     sizes = tuple(int(size) for size in shape)
     if len(sizes) > 32 or any(size < 0 for size in sizes):
         raise OpError(f"{sizes} is no shape")
-    if math.prod(sizes) * itemsize > LARGEST_BYTES:
+    count = math.prod(sizes) * itemsize
+    if count > LARGEST_BYTES:
         raise OpError(f"a tensor of {'x'.join(map(str, sizes))} would take more than {LARGEST_BYTES} bytes")
+    take(count)
     return sizes
 
 

@@ -122,7 +122,8 @@ def concat(values: list[Array], axis: Any, interleave: Any = False) -> Array:
 def stack(values: list[Array], axis: Any) -> Array:
     """Tensors of one shape along a new axis."""
     if not values or len({np.shape(value) for value in values}) > 1:
-        raise OpError(f"tensors of {[np.shape(value) for value in values]} cannot be stacked")
+        raise OpError(f"{len(values)} tensors of unlike shapes cannot be stacked")
+    room((len(values), *np.shape(values[0])))
     return np.stack(values, axis_of(axis, np.ndim(values[0]) + 1))
 
 

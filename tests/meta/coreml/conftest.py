@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from suite.converters import artifact as artifacts
 from suite.discovery import load_fixture
 from suite.feeds import Feeds
 from suite.original import Original
-from suite.record import Artifact
+from suite.record import Artifact, Stage
 from suite.runtimes import Pool
 from suite.spec import VARIANTS
+from tests.meta.coreml.ops.asking import Ask
 
 # A photo in, ten scores out; every kind of layer that the ten bundled models start with.
 PHOTO = """
@@ -101,3 +103,34 @@ def photo(fixture_model: Callable[[str, str], Fixture]) -> Callable[[str], Fixtu
         return made[mode]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def tf(tensorflow: Pool) -> Ask:
+    """`tf("nn.relu", [array], {option: value})`."""
+
+    def ask(function: str, arrays: list[Any], options: dict[str, Any] | None = None) -> Any:
+        worker = tensorflow.worker("operators")  # not the one that holds models
+        return worker.call(
+            "tests.meta.coreml.reference:tf_call",
+            function,
+            arrays,
+            options or {},
+            stage=Stage.RUN,
+            timeout=120,
+        )
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def keras(tensorflow: Pool) -> Ask:
+    """`keras("LSTM", {option: value}, array)` -> answer, weights."""
+
+    def ask(name: str, options: dict[str, Any], x: Any, weights: list[Any] | None = None) -> Any:
+        worker = tensorflow.worker("operators")  # not the one that holds models
+        return worker.call(
+            "tests.meta.coreml.reference:keras_layer", name, options, x, weights, stage=Stage.RUN, timeout=120
+        )
+
+    return ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,21 @@ import numpy as np
 import pytest
 
 from suite import gates, parity
+from suite.cache import sha256_tree
+from suite.coreml.evaluator import Evaluator
 from suite.coreml.saved import open_saved
 from suite.errors import StagedError
+from suite.faults import FAULTS, Inapplicable
+from suite.faults import Fault as FaultOfProve
+from suite.faults.coreml.package import Package
 from suite.runtimes.coreml_evaluator import open_session
 from suite.spec import VARIANTS, Array
 from suite.thresholds import TOLERANCES
 from tests.meta.coreml.conftest import CONVNEXT, Fixture
 from tests.meta.coreml.planting import Copy, Fault
 from tests.meta.coreml.test_checks import examine, failing
+from tests.meta.coreml.writing import Package as Writing
+from tests.meta.coreml.writing import small
 
 Photo = Callable[[str], Fixture]
 SAMPLES = 24
@@ -186,6 +194,72 @@ def test_another_epsilon_is_found(fixture_model: Callable[[str, str], Fixture], 
     )
     copy.change(copy.argument(guard, "y"), lambda values: values * 1000)  # 1e-3 for 1e-6
     assert proof.findings(copy.save(), "mlprogram_float32")
+
+
+# --- as `prove` plants them ------------------------------------------------------------------
+
+PACKAGED = [fault for fault in FAULTS if fault.plant is not None]
+# A net of each kind: convolutions that are padded, bounded and pooled; layer norms, and a skip connection.
+NETS = ("photo", "convnext")
+
+
+@pytest.fixture(scope="module")
+def proofs(photo: Photo, fixture_model: Callable[[str, str], Fixture]) -> dict[str, Proof]:
+    return {"photo": Proof(photo("caffe")), "convnext": Proof(fixture_model("convnext_like", CONVNEXT))}
+
+
+@pytest.mark.parametrize("variant", ["mlprogram_float32", "mlprogram_float16"])
+@pytest.mark.parametrize("fault", PACKAGED, ids=lambda fault: fault.name)
+def test_what_prove_plants_is_found(
+    proofs: dict[str, Proof], tmp_path: Path, fault: FaultOfProve, variant: str
+) -> None:
+    planted = 0
+    for name in NETS:
+        good, _ = proofs[name].model.convert(variant)
+        copy = tmp_path / name / good.name
+        shutil.copytree(good, copy)
+        assert fault.plant is not None
+        try:
+            fault.plant(copy)
+        except Inapplicable:
+            continue
+        planted += 1
+        assert sha256_tree(copy) != sha256_tree(good)
+        assert _size(copy) <= _size(good) + 10_000  # its size does not give it away
+        assert proofs[name].findings(copy, variant), name
+    assert planted
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def test_a_fault_of_one_layer_leaves_a_shared_constant_to_the_others(tmp_path: Path) -> None:
+    package = Writing()
+    package.input("x", (1, 2, 5, 5))
+    package.const("weight", np.ones((2, 2, 3, 3), np.float32), stored=True)
+    package.const("same", "same")
+    for number, source in enumerate(("x", "c0", "c1")):
+        package.op("conv", f"c{number}", (1, 2, 5, 5), x=source, weight="weight", pad_type="same")
+    package.answer("c2")
+    path = package.save(tmp_path / "m.mlpackage")
+    next(one for one in PACKAGED if one.name == "layer_zeroed").plant(path)  # type: ignore[misc]
+    spoilt = Package(path)
+    values = [spoilt.constant(one, "weight") for one in spoilt.layers()]
+    assert [bool(one.any()) for one in values] == [True, False, True]
+    answers = Evaluator.open(path).intermediates({"x": np.ones((1, 2, 5, 5), np.float32)})
+    assert answers["c0"].any()
+    assert not answers["c1"].any()
+
+
+def test_the_answer_of_another_layer_keeps_its_name(tmp_path: Path) -> None:
+    path = small().save(tmp_path / "m.mlpackage")
+    package = Package(path)
+    package.answer_is("c")
+    package.save()
+    feed = {"x": np.ones((1, 3, 6, 6), np.float32)}
+    good = Evaluator.open(small().save(tmp_path / "good.mlpackage")).intermediates(feed)
+    np.testing.assert_array_equal(Evaluator.open(path).run(feed)["y"], good["c"])
 
 
 # --- in neural networks --------------------------------------------------------------------
