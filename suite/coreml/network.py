@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import numpy as np
 from suite.coreml import layers, ops
 from suite.coreml.images import picture
 from suite.coreml.ops.registry import Op, OpError, integers
-from suite.coreml.plan import Block, Step, check_room, finish
+from suite.coreml.plan import Block, Branch, Step, check_room, finish
 from suite.coreml.saved import Declared, Saved, proto
 from suite.errors import CaseError, Unsupported
 from suite.record import Stage
 from suite.spec import Array
 
 MOST_LAYERS = 1 << 16
+_DEEPEST = 16  # networks within networks
+_CONTROL = ("branch", "loop", "loopBreak", "loopContinue")
 _WHAT_A_BAD_LAYER_RAISES = (OpError, ValueError, IndexError, KeyError, TypeError, OverflowError)
 
 
@@ -42,12 +45,14 @@ class Network:
 
     def _check(self, network: Any) -> None:
         """Refuse what is not known, before anything is computed."""
-        if len(network.layers) > MOST_LAYERS:
-            raise self._bad(f"it has {len(network.layers)} layers")
+        every = list(islice(self._layers(network), MOST_LAYERS + 1))
+        if len(every) > MOST_LAYERS:
+            raise self._bad(f"it has more than {MOST_LAYERS} layers")
+        known = {*layers.kinds(), *_CONTROL}
         unknown = [
             f"{layer.WhichOneof('layer') or 'no kind'} ({layer.name[:80]})"
-            for layer in network.layers
-            if layer.WhichOneof("layer") not in layers.kinds()
+            for layer in every
+            if layer.WhichOneof("layer") not in known
         ]
         if unknown:
             raise Unsupported(
@@ -71,6 +76,15 @@ class Network:
                 "convert it again with coremltools 4 or later",
                 stage=Stage.LOAD,
             )
+
+    def _layers(self, network: Any, depth: int = 0) -> Iterator[Any]:
+        """All of them, those of networks within loops and branches too."""
+        if depth > _DEEPEST:
+            raise self._bad(f"its networks are nested deeper than {_DEEPEST}")
+        for layer in network.layers:
+            yield layer
+            for inner in _inner(layer):
+                yield from self._layers(inner, depth + 1)
 
     def _labels(self, network: Any) -> tuple[Any, ...]:
         kind = (
@@ -117,7 +131,8 @@ class Network:
         scale, bias = np.float32(p.channelScale), np.array(biases, np.float32).reshape(-1, 1, 1)
         return self._made("scaler", f"scaler ({name})", lambda x: x * scale + bias, [name], [name])
 
-    def _step(self, layer: Any) -> Step:
+    def _step(self, layer: Any, nested: bool = False) -> Step | Branch:
+        """One layer; within a loop or a branch it may give a value anew."""
         kind = layer.WhichOneof("layer")
         place = f"{kind} ({layer.name[:120]})"
         for name in layer.input:
@@ -127,8 +142,10 @@ class Network:
                     "the graph is cyclic or torn"
                 )
         for name in layer.output:
-            if name in self._defined:
+            if name in self._defined and not nested:
                 raise self._bad(f"the name {name[:80]!r} is defined a second time, by {place}")
+        if kind in _CONTROL:
+            return self._control(layer, kind, place)
         try:
             function = layers.make(kind, getattr(layer, kind))
         except _WHAT_A_BAD_LAYER_RAISES as error:
@@ -136,6 +153,23 @@ class Network:
         assert function is not None  # checked for all layers before
         self._defined.update(layer.output)
         return self._made(kind, place, function, list(layer.input), list(layer.output))
+
+    def _control(self, layer: Any, kind: str, place: str) -> Branch:
+        """Networks within share all names with the one around them."""
+        blocks = tuple(
+            Block((), (), [self._step(one, nested=True) for one in inner.layers]) for inner in _inner(layer)
+        )
+        given = tuple(layer.input)
+        if len(given) > 1 or layer.output or (kind == "branch") > len(given):
+            raise self._bad(f"the layer {place} takes {len(given)} values and answers {len(layer.output)}")
+        if kind == "branch":
+            return Branch(kind, place, given[0], (), blocks, ())
+        if kind != "loop":
+            return Branch(kind, place, "", (), (), ())
+        pred = layer.loop.conditionVar if blocks[0].steps else ""
+        if blocks[0].steps and pred not in self._defined:
+            raise self._bad(f"nothing within the layer {place} answers {pred[:80]!r}, which decides it")
+        return Branch(kind, place, pred, given, blocks, (), most=int(layer.loop.maxLoopIterations))
 
     def _made(
         self, kind: str, place: str, function: Callable[..., Any], inputs: list[str], outputs: list[str]
@@ -190,3 +224,11 @@ class Network:
             f"{self._saved.path.name} cannot be executed: {what}. Convert it again, or copy it anew",
             stage=Stage.LOAD,
         )
+
+
+def _inner(layer: Any) -> list[Any]:
+    """The networks within a layer: of a loop, what decides it, and its body."""
+    kind = layer.WhichOneof("layer")
+    if kind == "branch":
+        return [layer.branch.ifBranch, layer.branch.elseBranch]
+    return [layer.loop.conditionNetwork, layer.loop.bodyNetwork] if kind == "loop" else []

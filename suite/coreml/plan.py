@@ -49,15 +49,27 @@ class Step:
 
 @dataclass(slots=True)
 class Branch:
-    """One of two blocks, chosen by a value; or a loop."""
+    """One of two blocks, chosen by a value; or a loop; or the end of a loop or of one of its turns.
 
-    kind: str  # "cond" or "while_loop"
+    Of a network, blocks share all names with what is around them, and answer nothing.
+    """
+
+    kind: str  # "cond" or "while_loop"; of a network "branch", "loop", "loopBreak", "loopContinue"
     place: str
     pred: str
     given: tuple[str, ...]  # a loop's first values
     blocks: tuple[Block, ...]
     outputs: tuple[tuple[str, Declared | None], ...]
     frees: tuple[str, ...] = ()
+    most: int = 0  # turns of a network's loop, where that does not take the number; 0: no bound
+
+
+class _Break(Exception):
+    """The loop around ends."""
+
+
+class _Continue(Exception):
+    """The turn of the loop around ends."""
 
 
 @dataclass(slots=True)
@@ -139,7 +151,10 @@ def execute(
     work than an inference is given.
     """
     with budgeted() as budget:
-        return _execute(block, values, keep_all, seen, budget)
+        try:
+            return _execute(block, values, keep_all, seen, budget)
+        except (_Break, _Continue):
+            raise CaseError("the network ends a loop where there is none", stage=Stage.RUN) from None
 
 
 def _execute(
@@ -267,6 +282,15 @@ def _branch(
     if step.kind == "cond":
         chosen = step.blocks[0 if bool(np.asarray(values[step.pred])) else 1]
         return tuple(_execute(chosen, values, keep_all, seen, budget))
+    if step.kind == "loopBreak":
+        raise _Break
+    if step.kind == "loopContinue":
+        raise _Continue
+    if step.kind == "branch":
+        _execute(step.blocks[0 if _holds(values[step.pred]) else 1], values, keep_all, seen, budget)
+        return ()
+    if step.kind == "loop":
+        return _loop(step, values, keep_all, seen, budget)
     condition, body = step.blocks
     current: list[Any] = [values[name] for name in step.given]
     for _ in range(MOST_ITERATIONS):
@@ -277,3 +301,34 @@ def _branch(
         values.update(zip(body.inputs, current, strict=True))
         current = _execute(body, values, keep_all, seen, budget)
     raise OpError(f"the loop did not end within {MOST_ITERATIONS} iterations")
+
+
+def _loop(
+    step: Branch,
+    values: Values,
+    keep_all: bool,
+    seen: Callable[[str, Any], None] | None,
+    budget: Budget,
+) -> tuple[Any, ...]:
+    """A network's loop: as often as it says, and as long as its condition holds."""
+    condition, body = step.blocks
+    bounded = bool(step.given or step.most or not step.pred)
+    most = int(np.reshape(values[step.given[0]], -1)[0]) if step.given else step.most
+    for _ in range(min(most, MOST_ITERATIONS) if bounded else MOST_ITERATIONS):
+        try:
+            _execute(condition, values, keep_all, seen, budget)
+            if step.pred and not _holds(values[step.pred]):
+                return ()
+            _execute(body, values, keep_all, seen, budget)
+        except _Break:
+            return ()
+        except _Continue:
+            continue
+    if not bounded or most > MOST_ITERATIONS:
+        raise OpError(f"the loop did not end within {MOST_ITERATIONS} iterations")
+    return ()
+
+
+def _holds(value: Any) -> bool:
+    """Whether a truth value that is written as a number is true, as Core ML reads it."""
+    return bool(np.all(np.abs(np.asarray(value)) > 1e-6))

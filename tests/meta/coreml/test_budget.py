@@ -1,0 +1,272 @@
+"""Packages that ask for more than any phone has are refused, before they take it."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.coreml import ops
+from suite.coreml.evaluator import Evaluator
+from suite.coreml.ops.budget import CALL_WORK, MOST_LIVE_BYTES, MOST_WORK, Budget, TooMuch, budgeted, spend
+from suite.coreml.ops.registry import room
+from suite.errors import CaseError
+from tests.meta.conftest import ROOT
+from tests.meta.coreml.writing import Package, small
+
+MEMORY_BYTES = 3 << 30  # of a process that refuses
+SECONDS = 60
+
+
+def test_a_budget_knows_what_is_alive() -> None:
+    budget = Budget()
+    budget.hold("a", MOST_LIVE_BYTES - 10)
+    budget.hold("b", 10)
+    with pytest.raises(TooMuch, match="4 GiB"):
+        budget.hold("c", 1)
+    budget.free("c")
+    budget.hold("b", 5)  # the next turn of a loop, in place of the last
+    budget.fits(5)
+    budget.free("a")
+    budget.free("not there")
+    assert budget.bytes == 5
+
+
+def test_work_is_counted_before_it_is_done() -> None:
+    with budgeted() as budget:
+        spend(10, 20, calls=2)
+        assert budget.work == 200 + 2 * CALL_WORK
+        with pytest.raises(TooMuch, match="multiply-adds"):
+            spend(MOST_WORK)
+        with budgeted() as inner:
+            spend(1)
+        assert inner.work == 1
+    spend(MOST_WORK, 2)  # outside of an inference nothing is counted
+    with budgeted() as budget:
+        budget.hold("a", MOST_LIVE_BYTES - 4)
+        room((1,))
+        with pytest.raises(TooMuch):
+            room((2,))
+
+
+def test_what_a_program_takes_is_told_by_its_declarations(tmp_path: Path) -> None:
+    model = Evaluator.open(small().save(tmp_path / "m.mlpackage"))
+    takes = model._plan.takes  # type: ignore[union-attr]
+    convolution = 4 * 6 * 6 * 3 * 3 * 3
+    assert takes.work == convolution + ops.budget.ELEMENT_WORK * (144 + 4 + 144)
+    assert takes.bytes == 4 * 144  # the answer is alive at the end
+
+
+# --- hostile programs ---------------------------------------------------------------------
+
+
+def _many_large() -> Package:
+    """Ten tensors of 1 GiB, all needed at the end."""
+    package, size = Package(), (1 << 28,)
+    package.input("x", (1,))
+    package.const("reps", np.int32([1 << 28]))
+    for i in range(10):
+        package.op("tile", f"t{i}", size, x="x", reps="reps")
+    package.op("concat", "y", (10 << 28,), values=[f"t{i}" for i in range(10)], axis="axis")
+    return package
+
+
+def _large_convolution() -> Package:
+    """Each tensor is small; the sum of products is not."""
+    package = Package()
+    package.input("x", (1, 4096, 512, 512))
+    package.const("weight", np.zeros((4096, 4096, 1, 1), np.float32), stored=True)
+    package.op("conv", "y", (1, 4096, 512, 512), x="x", weight="weight")
+    return package
+
+
+def _large_product() -> Package:
+    package = Package()
+    package.input("x", (1 << 14, 1 << 14))
+    package.op("matmul", "y", (1 << 14, 1 << 14), x="x", y="x")
+    return package
+
+
+def _lying(dims: tuple[int, ...]) -> Package:
+    """The sizes are free, so nothing can be known before."""
+    package = Package()
+    package.input("x", (1,))
+    package.const("reps", np.int32(dims))
+    package.const("one", np.int32([1] * len(dims)))
+    package.op("reshape", "r", (-1,) * len(dims), x="x", shape="one")
+    package.op("tile", "t", (-1,) * len(dims), x="r", reps="reps")
+    return package
+
+
+def _free_product() -> Package:
+    package = _lying((1 << 14, 1 << 14))
+    package.op("matmul", "y", (-1, -1), x="t", y="t")
+    return package
+
+
+def _wide_window() -> Package:
+    """A pooling whose window has no weights to be paid for."""
+    package = _lying((1, 1, 1 << 28))
+    package.const("size", np.int32([1 << 28]))
+    package.const("valid", "valid")
+    package.op("max_pool", "y", (-1, -1, -1), x="t", kernel_sizes="size", pad_type="valid")
+    return package
+
+
+def _endless_sequence() -> Package:
+    package = _lying((1 << 26, 1, 1))
+    package.const("zero", np.zeros((1, 1), np.float32))
+    package.const("w", np.zeros((1, 1), np.float32))
+    package.const("every", np.array(True))
+    package.op("rnn", "y", (-1, -1, -1), x="t", initial_h="zero", weight_ih="w", weight_hh="w")
+    return package
+
+
+def _long_list() -> Package:
+    """One write far beyond the end of a list of large tensors."""
+    package = _lying((1 << 20,))
+    package.const("zero", np.int32([0]))
+    package.const("far", np.int32((1 << 20) - 1))
+    package.op("make_list", "l", (), elem_shape="zero")
+    package.op("list_write", "l2", (), ls="l", index="far", value="t")
+    package.op("list_gather", "y", (-1, -1), ls="l2", indices="zero")
+    return package
+
+
+def _nested_loops() -> Package:
+    """Two loops, each of as many turns as are allowed."""
+    package = Package()
+    package.input("x", (1,))
+    package.const("one", np.float32(1))
+    package.const("many", np.float32(90_000))
+    outer = package.op("while_loop", "y", (1,), loop_vars="x")
+    for number, (inside, answer) in enumerate((("a", "go"), ("b", "next"))):
+        block = outer.blocks.add()
+        package.typed(block.inputs.add(name=inside).type, "float32", (1,))
+        if number == 0:
+            step = block.operations.add(type="less")
+            step.inputs["y"].arguments.add(name="many")
+        else:
+            _inner_loop(package, block)
+            step = block.operations.add(type="add")
+            step.inputs["y"].arguments.add(name="one")
+        step.inputs["x"].arguments.add(name=inside)
+        package.typed(step.outputs.add(name=answer).type, "float32" if number else "bool", (1,))
+        block.outputs.append(answer)
+    return package
+
+
+def _inner_loop(package: Package, block: object) -> None:
+    one = block.operations.add(type="while_loop")  # type: ignore[attr-defined]
+    one.inputs["loop_vars"].arguments.add(name="b")
+    package.typed(one.outputs.add(name="unused").type, "float32", (1,))
+    for number, (inside, answer) in enumerate((("c", "go2"), ("d", "next2"))):
+        inner = one.blocks.add()
+        package.typed(inner.inputs.add(name=inside).type, "float32", (1,))
+        step = inner.operations.add(type="add" if number else "less")
+        step.inputs["x"].arguments.add(name=inside)
+        step.inputs["y"].arguments.add(name="one" if number else "many")
+        package.typed(step.outputs.add(name=answer).type, "float32" if number else "bool", (1,))
+        inner.outputs.append(answer)
+
+
+HOSTILE: dict[str, tuple[Callable[[], Package], str]] = {
+    "many large tensors": (_many_large, "needed at one time"),
+    "a large convolution": (_large_convolution, "multiply-adds"),
+    "a large product": (_large_product, "multiply-adds"),
+    "a product of free sizes": (_free_product, "multiply-adds"),
+    "a window as wide as the world": (_wide_window, "multiply-adds"),
+    "an endless sequence": (_endless_sequence, "multiply-adds"),
+    "a list of large tensors": (_long_list, "needed at one time"),
+    "loops within loops": (_nested_loops, "multiply-adds"),
+}
+
+RUN = """
+import resource, sys, time
+import numpy as np
+from suite.coreml.evaluator import Evaluator
+from suite.errors import CaseError
+
+start = time.perf_counter()
+try:
+    model = Evaluator.open(sys.argv[1])
+    # Zeros that the system gives only as they are written.
+    model.run({one.name: np.zeros([max(size, 1) for size in one.shape], np.float32) for one in model.inputs})
+except CaseError as error:
+    print(error)
+"""
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_program_is_refused_in_bounded_memory_and_time(tmp_path: Path, name: str) -> None:
+    make, words = HOSTILE[name]
+    package = make()
+    package.answer("y")
+    path = package.save(tmp_path / "m.mlpackage")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False, preexec_fn=_limit_memory,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert words in done.stdout
+    assert "cannot be executed" in done.stdout
+
+
+def test_the_refusal_names_the_operation_before_anything_runs(tmp_path: Path) -> None:
+    package = _large_product()
+    package.answer("y")
+    with pytest.raises(CaseError, match=r"matmul \(y\) cannot be executed.*hostile"):
+        Evaluator.open(package.save(tmp_path / "m.mlpackage"))
+
+
+def test_weights_that_unpack_without_end_are_refused(tmp_path: Path) -> None:
+    """A palette of one bit holds thirty-two times what it takes: many of them are counted together."""
+    package = Package()
+    package.input("x", (1,))
+    package.const("lut", np.float32([0, 1]))
+    for i in range(5):
+        one = package.op("constexpr_lut_to_dense", f"w{i}", (1 << 28,))
+        for name, dtype, size, held in (
+            ("indices", "uint8", 1 << 25, None),
+            ("lut", "float32", 2, [0.0, 1.0]),
+        ):
+            value = one.attributes[name]
+            package.typed(value.type, dtype, (size,))
+            if held is None:
+                value.blobFileValue.fileName = "@model_path/weights/weight.bin"
+                value.blobFileValue.offset = 64
+            else:
+                value.immediateValue.tensor.floats.values.extend(held)
+        shape = one.attributes["shape"]
+        package.typed(shape.type, "int32", (1,))
+        shape.immediateValue.tensor.ints.values.append(1 << 28)
+    package.store(np.zeros(1 << 25, np.uint8))
+    package.op("identity", "y", (1,), x="x")
+    package.answer("y")
+    with pytest.raises(CaseError, match="unpack to more than 4 GiB"):
+        Evaluator.open(package.save(tmp_path / "m.mlpackage"))
+
+
+@pytest.mark.parametrize("kind", ["conv", "matmul"])
+def test_what_a_phone_does_is_not_refused(tmp_path: Path, kind: str) -> None:
+    """A layer as large as the largest of vision transformers, by its declarations."""
+    package = Package()
+    if kind == "conv":
+        package.input("x", (1, 512, 112, 112))
+        package.const("weight", np.zeros((512, 512, 3, 3), np.float32), stored=True)
+        package.const("same", "same")
+        package.op("conv", "y", (1, 512, 112, 112), x="x", weight="weight", pad_type="same")
+    else:
+        package.input("x", (1, 4096, 4096))
+        package.op("matmul", "y", (1, 4096, 4096), x="x", y="x")
+    package.answer("y")
+    assert Evaluator.open(package.save(tmp_path / "m.mlpackage")).outputs[0].name == "y"
