@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.halves import to_half
-from suite.coreml.ops.budget import CALL_WORK, ELEMENT_WORK, Budget, TooMuch, budgeted
+from suite.coreml.ops.budget import ELEMENT_WORK, STEP_WORK, Budget, TooMuch, budgeted
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.ops.registry import LARGEST_BYTES, Op, OpError
 from suite.coreml.saved import Declared
@@ -166,7 +166,7 @@ def _execute(
 ) -> list[Any]:
     for step in block.steps:
         try:
-            budget.spend(CALL_WORK)
+            budget.spend(STEP_WORK)
             if isinstance(step, Branch):
                 answers = _branch(step, values, keep_all, seen, budget)
             else:

@@ -39,11 +39,11 @@ class Program:
         self._defined: dict[str, Declared | None] = {}
         self._constant: set[str] = set()
         self._count = 0
-        self._unpacked_bytes = 0
         self.labels: tuple[Any, ...] = ()
         function = self._main()
         body = self._body(function)
         _refuse_unknown(body)
+        self._check_unpacked(body)
         self.inputs = self._inputs(function)
         self.block = self._block(body, tuple(self.inputs), 0)
         finish(self.block, self.block.outputs)
@@ -62,6 +62,18 @@ class Program:
         if function.opset not in bodies:
             raise self._bad(f"its function has no body for {function.opset[:40]!r}")
         return bodies[function.opset]
+
+    def _check_unpacked(self, body: Any) -> None:
+        """Compressed weights are small in the file alone: add up what they unpack to."""
+        total = 0
+        for operation in _operations(body):
+            if operation.type.startswith("constexpr_"):
+                total += sum(4 * max(0, declared_type(one.type).elements) for one in operation.outputs)
+                if total > MOST_LIVE_BYTES:
+                    raise self._bad(
+                        f"its weights unpack to more than {MOST_LIVE_BYTES >> 30} GiB, from "
+                        f"{_place(operation)} on: the file is damaged, or hostile"
+                    )
 
     def _inputs(self, function: Any) -> dict[str, Declared]:
         found: dict[str, Declared] = {}
@@ -271,11 +283,6 @@ class Program:
 
         if step.sources:
             raise self._bad(f"the operation {step.place} unpacks what is no constant")
-        self._unpacked_bytes += sum(4 * declared.elements for _, declared in step.outputs if declared)
-        if self._unpacked_bytes > MOST_LIVE_BYTES:
-            raise self._bad(
-                f"its weights unpack to more than {MOST_LIVE_BYTES >> 30} GiB, from {step.place} on"
-            )
         values: dict[str, Any] = {}
         execute(Block((), (), [step]), values)
         for name, _ in step.outputs:

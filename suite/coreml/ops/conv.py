@@ -57,10 +57,11 @@ def conv(
     padding = pads(pad_type, pad, x.shape[2:], kernel, steps, spread)
     out = output_sizes(x.shape[2:], kernel, steps, spread, padding)
     room((x.shape[0], *out, weight.shape[0]))
-    spend(x.shape[0], *out, weight.size, calls=math.prod(kernel) * groups)
+    alone = groups == x.shape[1] == weight.shape[0]  # each channel by itself, all of them in one call
+    spend(x.shape[0], *out, weight.size, calls=math.prod(kernel) * (1 if alone else groups))
     source = padded(channels_last(x), padding)
     memo = {} if memo is None else memo
-    if groups == x.shape[1] == weight.shape[0] and groups > 1:
+    if alone and groups > 1:
         answer = _depthwise(source, weight, steps, spread, out, memo)
     elif groups > 1:
         answer = _grouped(source, weight, groups, steps, spread, out, memo)

@@ -47,7 +47,8 @@ def test_quantised_as_coremltools_does(answer: Answer, bits: int) -> None:
     ):
         layer = ("add_inner_product", {
             "name": "layer", "input_name": "x", "output_name": "y", "W": packed, "b": None,
-            "input_channels": 8, "output_channels": 4, "has_bias": False, "is_quantized_weight": True, "nbits": bits, **more,
+            "input_channels": 8, "output_channels": 4, "has_bias": False, "is_quantized_weight": True,
+            "nbits": bits, **more,
         })  # fmt: skip
         [found] = answer([layer], {"x": x}, "y")
         np.testing.assert_allclose(found, expected.T, rtol=1e-6)
