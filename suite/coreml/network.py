@@ -35,12 +35,12 @@ class Network:
         self._check(network)
         self.inputs = {one.name: self._input(one) for one in spec.description.input}
         self._defined = set(self.inputs)
-        steps = [self._scaled(one) for one in network.preprocessing]
+        steps: list[Step | Branch] = [self._scaled(one) for one in network.preprocessing]
         steps += [self._step(layer) for layer in network.layers]
         if self.labels:
             steps.append(self._classified(network))
         self.outputs: dict[str, Declared | None] = {}
-        self.block = Block(tuple(self.inputs), self._answers(network), list(steps))
+        self.block = Block(tuple(self.inputs), self._answers(network), steps)
         finish(self.block, self.block.outputs)
 
     def _check(self, network: Any) -> None:

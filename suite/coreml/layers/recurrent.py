@@ -168,8 +168,8 @@ def _uni_lstm(p: Any) -> Layer:
 
     def run(x: Array, *states: Array) -> Any:
         steps = _steps(x, inside, hidden, 4)
-        first = _states(states, 2, x.shape[1], hidden)
-        seen, h, c = lstm(steps, *first, p.reverseInput)
+        h, c = _states(states, 2, x.shape[1], hidden)
+        seen, h, c = lstm(steps, h, c, p.reverseInput)
         return _answer(seen, p.params.sequenceOutput, p.reverseInput), _wide(h[None]), _wide(c[None])
 
     return run

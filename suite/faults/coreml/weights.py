@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from suite.faults.coreml.package import WEIGHTS, Package
@@ -96,7 +98,7 @@ def _larger(epsilon: Array) -> Array:
     return np.asarray(epsilon * np.asarray(1000, epsilon.dtype))
 
 
-def _some_layers(package: Package) -> list[object]:
+def _some_layers(package: Package) -> list[Any]:
     """All layers; Inapplicable where there is none."""
     middle(package.layers(), "layer whose weights are plain numbers")
     return package.layers()
