@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.coreml import flexible
 from suite.coreml.halves import to_half
 from suite.coreml.images import Picture, picture, planes
 from suite.coreml.network import Network
@@ -64,6 +65,7 @@ class Evaluator:
         self.labels: tuple[Any, ...] = self._plan.labels
         self.label_name: str = description.predictedFeatureName
         self._check_names([one.name for one in description.input], self._plan.inputs, "takes")
+        self._features = {one.name: one for one in description.input}
         self._names = [one.name for one in description.output]
         self._check_names(self._names, self._plan.outputs, "answers")
         self.inputs = tuple(self._input(one) for one in description.input)
@@ -167,6 +169,8 @@ class Evaluator:
             if value.dtype.kind not in "biuf":
                 raise UsageError(f"the input {name} takes numbers, found {value.dtype}")
             shape_fits(value.shape, declared, name)
+            sizes = value.shape[2:] if name in self.pictures else value.shape
+            flexible.check(self._features[name], sizes)
             held = np.array(value, HELD[declared.dtype], copy=True, order="K")
             found[name] = to_half(held) if declared.dtype == "float16" else held
         return found

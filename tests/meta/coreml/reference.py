@@ -128,4 +128,52 @@ def compressed(source: Path, destination: Path, kind: str, options: Mapping[str,
     return str(plain)
 
 
+def flexible(destination: Path, kind: str, sizes: str) -> None:
+    """Save `relu(x) + mean(x)` over (2..8, 3), or over 2 and 5 rows alone."""
+    ct = _coremltools()
+    import tensorflow as tf
+
+    def serve(x: Any) -> Any:
+        return tf.identity(tf.nn.relu(x) + tf.reduce_mean(x, axis=0, keepdims=True), name="y")
+
+    shape = (
+        ct.Shape((ct.RangeDim(2, 8, default=4), 3))
+        if sizes == "range"
+        else ct.EnumeratedShapes([(2, 3), (5, 3)], default=(2, 3))
+    )
+    _save_function(ct, tf, serve, [None, 3], shape, kind, destination)
+
+
+def control_flow(destination: Path, kind: str, flow: str, xs: list[Any]) -> list[Any]:
+    """Save a function of (3,) that branches or loops, and answer what TensorFlow does."""
+    ct = _coremltools()
+    import tensorflow as tf
+
+    def cond(x: Any) -> Any:
+        return tf.cond(x[0] > 0, lambda: x * 2.0, lambda: tf.square(x) - 1.0)
+
+    def loop(x: Any) -> Any:
+        return tf.while_loop(lambda y: tf.reduce_sum(y) < 20.0, lambda y: [y * 1.5 + 1.0], [x])[0]
+
+    def serve(x: Any) -> Any:
+        found = {"cond": cond, "while": loop, "nested": lambda x: cond(loop(cond(x)))}[flow](x)
+        return tf.identity(found, name="y")
+
+    made = _save_function(ct, tf, serve, [3], ct.Shape((3,)), kind, destination)
+    return [np.asarray(tf.nest.flatten(made(tf.constant(x)))[0]) for x in xs]
+
+
+def _save_function(
+    ct: Any, tf: Any, serve: Any, signature: list[Any], shape: Any, kind: str, destination: Path
+) -> Any:
+    made = tf.function(serve).get_concrete_function(tf.TensorSpec(signature, tf.float32, name="x"))
+    more = {"compute_precision": ct.precision.FLOAT32} if kind == "mlprogram" else {}
+    model = ct.convert(
+        [made], source="tensorflow", convert_to=kind, skip_model_load=True,
+        inputs=[ct.TensorType(name="x", shape=shape)], **more,
+    )  # fmt: skip
+    model.save(str(destination))
+    return made
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
