@@ -139,3 +139,35 @@ def small(dtype: str = "float32") -> Package:
     package.op("add", "y", (1, 4, 6, 6), dtype, x="r", y="m")
     package.answer("y")
     return package
+
+
+def small_network() -> Any:
+    """x (1, 3, 6, 6) -> convolution -> relu -> pooling -> product, three times in a loop -> y (1, 4)."""
+    spec = proto("Model_pb2").Model(specificationVersion=6)
+    network = spec.neuralNetwork
+    network.arrayInputShapeMapping = proto("NeuralNetwork_pb2").EXACT_ARRAY_MAPPING
+    array = spec.description.input.add(name="x").type.multiArrayType
+    array.shape.extend((1, 3, 6, 6))
+    array.dataType = 65568
+    spec.description.output.add(name="y").type.multiArrayType.dataType = 65568
+    rng = np.random.default_rng(0)
+
+    def layer(name: str, source: str, into: Any = network) -> Any:
+        return into.layers.add(name=name, input=[source], output=[name])
+
+    one = layer("c", "x").convolution
+    one.outputChannels, one.kernelChannels, one.nGroups = 4, 3, 1
+    one.kernelSize.extend((3, 3))
+    one.same.SetInParent()
+    one.weights.floatValue.extend(rng.standard_normal(4 * 3 * 3 * 3).tolist())
+    layer("r", "c").activation.ReLU.SetInParent()
+    pool = layer("p", "r").pooling
+    pool.globalPooling, pool.type = True, 1
+    layer("f", "p").squeeze.axes.extend((2, 3))
+    layer("y", "f").copy.SetInParent()
+    loop = network.layers.add(name="loop").loop
+    loop.maxLoopIterations = 3
+    product = layer("y", "y", loop.bodyNetwork).innerProduct
+    product.inputChannels = product.outputChannels = 4
+    product.weights.floatValue.extend(rng.standard_normal(16).tolist())
+    return spec
