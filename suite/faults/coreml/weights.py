@@ -78,7 +78,7 @@ def exponent_bit_flipped(package: Package) -> None:
     name = WEIGHTS[operation.type]
     values = package.constant(operation, name)
     kind, bit = _TOP_BIT[values.dtype]
-    values.reshape(-1).view(kind)[np.abs(values).argmax()] ^= kind(1 << bit)
+    values.reshape(-1).view(kind)[values.argmax()] ^= kind(1 << bit)
     package.put(operation, name, values)
 
 

@@ -229,14 +229,8 @@ def test_what_prove_plants_is_found(
         assert sha256_tree(copy) != sha256_tree(good)
         assert _size(copy) <= _size(good) + 10_000  # its size does not give it away
         small = variant == "mlprogram_float16" and fault.name in WITHIN_FLOAT16
-        assert small or proofs[name].findings(copy, variant) or _alike(good, copy, proofs[name]), name
+        assert small or proofs[name].findings(copy, variant), name
     assert planted
-
-
-def _alike(good: Path, copy: Path, proof: Proof) -> bool:
-    """Whether the fault has no effect at all, such as one in a weight of a channel that is always 0."""
-    found = [open_session(path, 1).run_many(proof.photos[0]) for path in (good, copy)]
-    return all(values.tobytes() == found[1][name].tobytes() for name, values in found[0].items())
 
 
 def _size(path: Path) -> int:
