@@ -21,6 +21,7 @@ from suite.devices.fleet import Fleet, Tensors
 from suite.devices.session import DeviceSession
 from suite.errors import CaseError, StagedError
 from suite.feeds import Feed, Feeds, scratch_folder
+from suite.floor import Floors
 from suite.matrix import Case
 from suite.original import Original
 from suite.record import Accuracy, Artifact, Memory, Parity, RealTime, Stage, StaticCheck, Sustained
@@ -114,9 +115,9 @@ class Lab:
         )
 
     def static(self, case: Case, path: Path) -> dict[str, StaticCheck]:
-        """What a Core ML file says of itself, held to the model; nothing for other formats."""
+        """What a file says of itself: of Core ML held to the model, of TFLite to the float32 conversion."""
         if case.variant.format != "coreml":
-            return {}
+            return self._floors(case.spec).check(path, case.variant, converted=self._converted(case))
         subject = self.subject(case.spec)
         original = subject.original
         wanted = interface(original.spec, original.card, self._deployment_target)
@@ -140,13 +141,18 @@ class Lab:
         """Hold the artifact's answers to the original's."""
         subject = self.subject(case.spec)
         actual = self._run(case, path, sha256)
-        return parity.measure(
-            self._reference(subject, actual),
+        reference = self._reference(subject, actual)
+        measured = parity.measure(
+            reference,
             actual,
             subject.feeds.generated().names,
             self.limits(case)[0],
             quantised=case.variant.quantised,
         )
+        floor = self._floors(case.spec).beside(case.variant, reference[0], actual[0])
+        if isinstance(floor, str):
+            return replace(measured, no_floor=floor)
+        return replace(measured, floor=floor)
 
     def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
         """Accuracy on the labelled samples; a reason where it means nothing."""
@@ -284,6 +290,14 @@ class Lab:
         if self._subject is not None:
             self._subject[1].feeds.discard()
             self._subject = None
+
+    def _floors(self, spec: ModelSpec) -> Floors:
+        subject = self.subject(spec)
+        return Floors(subject.original, subject.feeds, self.cache, self.pool, self._scratch, self._threads)
+
+    def _converted(self, case: Case) -> bool:
+        """Whether the artifact is of this suite's own converter, whose every choice is known."""
+        return case.artifact is None
 
     def _reference(self, subject: Subject, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
         """The original's answers on the samples that the artifact answered."""

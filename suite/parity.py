@@ -9,8 +9,8 @@ import numpy as np
 
 from suite import metrics
 from suite.errors import CheckFailed
-from suite.record import ErrorStats, Parity, Stage
-from suite.spec import Array, Tolerance
+from suite.record import ErrorStats, Floor, Parity, Stage
+from suite.spec import Array, Tolerance, Variant
 
 Answers = Mapping[str, Array]
 
@@ -51,6 +51,37 @@ def measure(
             )
         )
     return replace(_worst(compared), max_steps=_most_steps(pairs, steps))
+
+
+def floor(reference: Answers, rounded: Answers, actual: Answers, variant: Variant) -> Floor:
+    """The error of the rounded original beside the artifact's, on the samples that were rounded.
+
+    Answers are (n, ...) by output name, `rounded` the first of them. Of several
+    outputs the one counts in which the artifact falls furthest behind. Raises
+    CheckFailed where they cannot be compared.
+    """
+    count = min(len(next(iter(side.values()))) for side in (reference, rounded, actual))
+    expected, simulated, found = (
+        {name: values[:count] for name, values in side.items()} for side in (reference, rounded, actual)
+    )
+    ours, theirs = align(expected, simulated), align(expected, found)
+    floors = []
+    for name, (wanted, rounded_one) in ours.items():
+        metrics.check_comparable(name, wanted, rounded_one)
+        sides = [wanted, rounded_one, theirs[name][1]]
+        if not variant.quantised and all(map(metrics.is_probabilities, sides)):
+            sides = [metrics.log_scores(one) for one in sides]
+        stats = metrics.error_stats(sides[0], sides[1], scores=len(expected) == 1)
+        floors.append(
+            Floor(
+                n=count,
+                sqnr_db=stats.sqnr_db,
+                cosine_similarity=stats.cosine_similarity,
+                top1_agreement=stats.top1_agreement,
+                measured_db=metrics.error_stats(sides[0], sides[2]).sqnr_db,
+            )
+        )
+    return min(floors, key=lambda one: one.measured_db - one.sqnr_db)
 
 
 def _most_steps(

@@ -118,6 +118,17 @@ class ErrorStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What rounding to the artifact's precision costs the original, and the artifact on the same samples."""
+
+    n: int
+    sqnr_db: float  # of the rounded original
+    cosine_similarity: float
+    top1_agreement: float | None  # None where the output is not a vector of scores
+    measured_db: float  # of the artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """The artifact held to the original on identical tensors."""
 
@@ -127,6 +138,8 @@ class Parity:
     worst_pattern: str  # the generated input with the largest difference
     tolerance: Mapping[str, float | str | None]
     max_steps: float | None = None  # largest difference in quantisation steps, where outputs are 8-bit
+    floor: Floor | None = None
+    no_floor: str = ""  # why there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +368,7 @@ class Record:
     planned: tuple[Check, ...] = ()
     artifact: Artifact | None = None
     engine: str = ""  # what ran the artifact, where that is not the target's own: "evaluator"
-    static: Mapping[str, StaticCheck] = field(default_factory=dict)  # by name, of a Core ML artifact
+    static: Mapping[str, StaticCheck] = field(default_factory=dict)  # by name
     parity: Parity | None = None
     host_parity: Parity | None = None  # a device's answers held to this machine's, of the same artifact
     localisation: Localisation | None = None  # of a failure, or where it was asked for

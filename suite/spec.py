@@ -236,7 +236,9 @@ class Tolerance:
     """Bounds on parity; None leaves a measure unbounded.
 
     The `generated_` bounds hold for generated inputs (extremes, noise, ...),
-    where a calibrated range does not apply. An override states its `reason`.
+    where a calibrated range does not apply. `floor_margin_db` is how far SQNR
+    may lie below the noise floor, `min_floor_db` how low that may be at all. An
+    override states its `reason`.
     """
 
     max_scaled_diff: float | None = None
@@ -245,6 +247,8 @@ class Tolerance:
     min_top1_agreement: float | None = None
     generated_min_cosine: float | None = None
     generated_min_sqnr_db: float | None = None
+    floor_margin_db: float | None = None
+    min_floor_db: float | None = None
     source: str = ""
     reason: str = ""
 

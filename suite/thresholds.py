@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError
+from suite.record import Floor
 from suite.spec import Budget, Tolerance
 
 Bound = float | int | None
 
+AGREEMENT_MARGIN = 0.05  # of 64 samples three, by which two kinds of rounding may part
 UNBOUNDED = "unbounded"  # how a file says None, which TOML lacks
 _WORDS = ("source", "reason")
 TOLERANCE_BOUNDS = tuple(item.name for item in fields(Tolerance) if item.name not in _WORDS)
@@ -32,8 +34,12 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "min_top1_agreement": (0.0, 1.0),
     "min_sqnr_db": (-math.inf, math.inf),
     "generated_min_sqnr_db": (-math.inf, math.inf),
+    "min_floor_db": (-math.inf, math.inf),
     "max_accuracy_drop": (-1.0, 1.0),
 }
+
+FLOOR_MARGIN_DB = 3.0
+MIN_FLOOR_DB = 3.0
 
 _FLOAT32 = Tolerance(
     max_scaled_diff=1e-4,
@@ -50,6 +56,8 @@ _FLOAT16 = Tolerance(
     min_top1_agreement=0.97,
     generated_min_cosine=0.99,
     generated_min_sqnr_db=20.0,
+    floor_margin_db=FLOOR_MARGIN_DB,
+    min_floor_db=MIN_FLOOR_DB,
     source="LiteRT's accelerator tests hold float16 convolutions to rtol 5e-3; 30 dB is that over a deep net",
 )
 _DYNAMIC = Tolerance(
@@ -57,6 +65,8 @@ _DYNAMIC = Tolerance(
     min_sqnr_db=20.0,
     min_top1_agreement=0.95,
     generated_min_cosine=0.5,
+    floor_margin_db=FLOOR_MARGIN_DB,
+    min_floor_db=MIN_FLOOR_DB,
     source="Polygraphy holds int8 weights to cosine 0.997 and an SNR of 20 dB",
 )
 _INT8 = Tolerance(
@@ -64,6 +74,8 @@ _INT8 = Tolerance(
     min_sqnr_db=20.0,
     min_top1_agreement=0.98,
     generated_min_cosine=0.5,
+    floor_margin_db=FLOOR_MARGIN_DB,
+    min_floor_db=MIN_FLOOR_DB,
     source="full int8 against float in use: cosine 0.99, SQNR 20 dB, top-1 agreement 98 %",
 )
 
@@ -77,6 +89,8 @@ _PALETTIZED = replace(
     _DYNAMIC,
     min_cosine=0.99,
     min_sqnr_db=15.0,
+    floor_margin_db=None,  # a palette is no rounding
+    min_floor_db=None,
     source="64 values a tensor; coremltools' guide: palettization without training works well from 6 bits",
 )
 
@@ -204,6 +218,31 @@ class Thresholds:
                     f"was {near[0]!r} meant?"
                 )
         return warnings
+
+
+def beside(tolerance: Tolerance, floor: Floor | None) -> Tolerance:
+    """The bounds in force where the noise floor is known: no tighter than what rounding alone explains.
+
+    A net that amplifies rounding cannot reach the published bounds however well
+    it is converted: it is held to its floor, SQNR and cosine `floor_margin_db`
+    below, top-1 agreement AGREEMENT_MARGIN below. That a shallow net is held to
+    its floor too, above the published bounds, is a gate of its own.
+    """
+    margin = tolerance.floor_margin_db
+    if floor is None or margin is None:
+        return tolerance
+    explained = 1 - (1 - floor.cosine_similarity) * 10 ** (margin / 10)
+    agreement = None if floor.top1_agreement is None else floor.top1_agreement - AGREEMENT_MARGIN
+    return replace(
+        tolerance,
+        min_sqnr_db=_lower(tolerance.min_sqnr_db, floor.sqnr_db - margin),
+        min_cosine=_lower(tolerance.min_cosine, explained),
+        min_top1_agreement=_lower(tolerance.min_top1_agreement, agreement),
+    )
+
+
+def _lower(published: float | None, explained: float | None) -> float | None:
+    return published if published is None or explained is None else min(published, explained)
 
 
 def _apply(

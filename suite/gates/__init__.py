@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from suite.gates.answers import check_accuracy, check_host, check_parity
+from suite.gates.answers import check_accuracy, check_floor, check_host, check_parity
 from suite.gates.artifact import SIZE_ALLOWANCE_BYTES, check_size, check_static
 from suite.gates.case import judge_case, word
 from suite.gates.cautions import cautions
@@ -25,6 +25,7 @@ __all__ = [
     "Gate",
     "Verdict",
     "check_accuracy",
+    "check_floor",
     "check_host",
     "check_latency",
     "check_memory",

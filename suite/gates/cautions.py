@@ -25,6 +25,9 @@ def _warnings_of(record: Record) -> Iterable[str]:
             yield f"memory not measured: {record.reasons.get('memory', 'no reason was recorded')}"
     if not record.checks and record.status is Status.SKIPPED:
         yield f"skipped: {record.message or 'no reason was recorded'}"
+    parity = record.parity
+    if parity is not None and parity.no_floor and parity.tolerance.get("floor_margin_db") is not None:
+        yield f"no noise floor: {parity.no_floor}"
     for note in record.notes:
         yield f"note: {note}"
     if record.latency is not None and (sound := _soundness(record.latency)) is not stats.Soundness.SOUND:

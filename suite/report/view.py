@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from suite import frames, stats
 from suite.errors import UsageError
 from suite.gates import Finding, Verdict, word
-from suite.record import Check, Latency, Parity, Record, Status, unmeasured
+from suite.record import Check, Floor, Latency, Parity, Record, Status, unmeasured
 from suite.report import words
 from suite.spec import VARIANTS, Budget, Tolerance
-from suite.thresholds import Thresholds
+from suite.thresholds import Thresholds, beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +303,10 @@ def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
         return ()
     real, generated = parity.real, parity.generated
     plain, at_least, at_most = words.plain, _at_least, _at_most
+    floor = _floor(parity.floor, tolerance)
+    tolerance = beside(tolerance, parity.floor)
     return (
+        *floor,
         Measure(
             name="SQNR",
             obtained=words.db(real.sqnr_db),
@@ -339,6 +342,25 @@ def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
             name="max abs diff", obtained=plain(real.max_abs_diff), generated=plain(generated.max_abs_diff)
         ),
         Measure(name="samples", obtained=str(real.n), generated=str(generated.n)),
+    )
+
+
+def _floor(floor: Floor | None, tolerance: Tolerance) -> tuple[Measure, ...]:
+    """The noise floor, and the artifact on the samples it was computed on."""
+    if floor is None:
+        return ()
+    margin = tolerance.floor_margin_db
+    return (
+        Measure(
+            name=f"noise floor, first {floor.n}",
+            obtained=words.db(floor.sqnr_db),
+            bound=_at_least(tolerance.min_floor_db, " dB"),
+        ),
+        Measure(
+            name="SQNR on these",
+            obtained=words.db(floor.measured_db),
+            bound=_at_least(None if margin is None else floor.sqnr_db - margin, " dB"),
+        ),
     )
 
 

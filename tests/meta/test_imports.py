@@ -108,6 +108,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("suite.original", "suite.replayed"),
     ("suite.converters.artifact",),
+    ("suite.floor",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     (
         "suite.sides",

@@ -1,0 +1,200 @@
+"""The noise floor: good conversions lie at it, planted faults below it, and it moves with the net."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite import floor as floor_module
+from suite import parity
+from suite.converters import rounding
+from suite.faults import FAULTS
+from suite.floor import RECIPES, SAMPLES, Floors
+from suite.gates import check_floor, check_parity
+from suite.record import ErrorStats, Floor, Parity
+from suite.runtimes import Pool, open_session
+from suite.spec import TFLITE, VARIANTS
+from suite.thresholds import TOLERANCES, beside
+from tests.meta.conftest import Subject
+
+ROUNDED = tuple(variant for variant in TFLITE if variant in RECIPES)
+
+
+@pytest.fixture(scope="module")
+def floors(classifier: Subject, tensorflow: Pool, tmp_path_factory: pytest.TempPathFactory) -> Floors:
+    scratch = tmp_path_factory.mktemp("scratch")
+    return Floors(classifier.original, classifier.feeds, classifier.cache, tensorflow, scratch, 1)
+
+
+def seen(floors: Floors, variant: str, path: Path) -> Floor:
+    """The floor of a variant beside the error of the artifact at `path`."""
+    feed = floors.feeds.evaluation().first(SAMPLES)
+    worker = floors.pool.worker("LiteRT")
+    with open_session("litert-xnnpack", path, threads=1, worker=worker) as session:
+        actual = session.run_many(feed.arrays)
+    found = floors.beside(VARIANTS[variant], floors.original.answers(feed), actual)
+    assert isinstance(found, Floor), found
+    return found
+
+
+@pytest.mark.parametrize("variant", ROUNDED)
+def test_a_good_conversion_lies_at_the_floor(floors: Floors, classifier: Subject, variant: str) -> None:
+    found = seen(floors, variant, classifier.artifact(variant))
+    assert found.n == SAMPLES
+    assert check_floor(found, TOLERANCES[variant]) == []
+    assert found.sqnr_db < 90  # rounding does cost something
+    assert abs(found.measured_db - found.sqnr_db) < 12  # and it is of the size that is measured
+
+
+@pytest.mark.parametrize("fault", ["layer_zeroed", "other_checkpoint", "bias_dropped", "layer_transposed"])
+@pytest.mark.parametrize("variant", ["dynamic_int8", "int8"])
+def test_a_planted_fault_lies_below_the_floor(
+    floors: Floors, classifier: Subject, tmp_path: Path, fault: str, variant: str
+) -> None:
+    (planted,) = [one for one in FAULTS if one.name == fault]
+    assert planted.alter is not None
+    path = tmp_path / "faulty.tflite"
+    path.write_bytes(planted.alter(classifier.artifact(variant).read_bytes()))
+    (finding,) = check_floor(seen(floors, variant, path), TOLERANCES[variant])
+    assert "below that" in finding.message
+
+
+def test_answers_and_ranges_are_computed_once(floors: Floors, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = floors.answers(VARIANTS["int8"])
+    assert isinstance(first, dict)
+
+    def again(*_: object) -> None:
+        raise AssertionError("computed anew")
+
+    monkeypatch.setattr(Floors, "_run", again)
+    second = floors.answers(VARIANTS["int8"])
+    assert isinstance(second, dict)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_ranges_hold_every_activation_and_the_input(floors: Floors) -> None:
+    found = floors.ranges()
+    seen_ones = found[np.isfinite(found).all(axis=1)]
+    assert len(seen_ones) >= 5  # the input and four layers
+    assert (seen_ones[:, 0] <= seen_ones[:, 1]).all()
+
+
+def test_a_conversion_that_leaves_the_original_has_no_floor(
+    floors: Floors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floor_module, "FAITHFUL_DB", 500.0)
+    found = floors.answers(VARIANTS["int8"])
+    assert isinstance(found, str)
+    assert "the float32 conversion itself answers at" in found
+
+
+def test_what_is_not_simulated_says_why(floors: Floors) -> None:
+    assert "own precision" in str(floors.beside(VARIANTS["float32"], {}, {}))
+    assert "palette" in str(floors.beside(VARIANTS["mlprogram_palettized_6bit"], {}, {}))
+
+
+# --- the gate -----------------------------------------------------------------------------
+
+
+def stats(sqnr_db: float) -> ErrorStats:
+    """Errors of that size, cosine and agreement with it."""
+    cosine = 1 - 10 ** (-sqnr_db / 10) / 2
+    return ErrorStats(
+        n=240,
+        max_abs_diff=0.1,
+        max_scaled_diff=0.1,
+        cosine_similarity=cosine,
+        worst_sample_cosine=cosine,
+        sqnr_db=sqnr_db,
+        top1_agreement=0.95 if sqnr_db < 15 else 0.99,
+    )
+
+
+def judged(measured_db: float, floor_db: float) -> list[str]:
+    """What the gate says of an int8 artifact of that SQNR, over a floor."""
+    rounded = stats(floor_db)
+    floor = Floor(
+        n=64,
+        sqnr_db=floor_db,
+        cosine_similarity=rounded.cosine_similarity,
+        top1_agreement=rounded.top1_agreement,
+        measured_db=measured_db,
+    )
+    found = Parity(
+        scale="outputs",
+        real=stats(measured_db),
+        generated=stats(20),
+        worst_pattern="x",
+        tolerance={},
+        floor=floor,
+    )
+    return [one.message for one in check_parity(found, TOLERANCES["int8"])]
+
+
+def test_a_deep_net_needs_no_loosened_tolerance_and_a_shallow_one_gets_a_tight_one() -> None:
+    assert judged(measured_db=11.5, floor_db=12) == []  # below the published 20 dB
+    assert judged(measured_db=40, floor_db=42) == []
+    assert any("first 64 real inputs" in one for one in judged(measured_db=30, floor_db=42))
+    assert judged(measured_db=6, floor_db=12)
+
+
+def test_rounding_that_takes_the_answers_apart_fails_whatever_is_measured() -> None:
+    (found,) = judged(measured_db=1, floor_db=1)
+    assert "noise floor in dB" in found
+
+
+def test_without_a_floor_the_published_bounds_stand() -> None:
+    tolerance = TOLERANCES["int8"]
+    assert beside(tolerance, None) == tolerance
+    found = Parity(
+        scale="outputs", real=stats(12), generated=stats(20), worst_pattern="x", tolerance={}, no_floor="why"
+    )
+    assert any("expected at least 20" in one.message for one in check_parity(found, tolerance))
+
+
+def test_a_floor_that_is_no_number_proves_nothing() -> None:
+    floor = Floor(
+        n=64, sqnr_db=float("nan"), cosine_similarity=1.0, top1_agreement=1.0, measured_db=float("nan")
+    )
+    (found,) = check_floor(floor, TOLERANCES["int8"])
+    assert "proves nothing" in found.message
+    (found,) = check_floor(replace(floor, n=0, sqnr_db=30.0, measured_db=30.0), TOLERANCES["int8"])
+    assert "proves nothing" in found.message
+
+
+def test_of_several_outputs_the_one_that_falls_furthest_behind_counts() -> None:
+    random = np.random.default_rng(0)
+    reference = {name: random.normal(0, 1, (8, 5)).astype(np.float32) for name in ("a", "b")}
+    slightly = {name: values + np.float32(0.01) for name, values in reference.items()}
+    actual = {"a": slightly["a"], "b": -reference["b"]}
+    found = parity.floor(reference, slightly, actual, VARIANTS["int8"])
+    assert found.measured_db < 0 < found.sqnr_db
+
+
+# --- rounding -----------------------------------------------------------------------------
+
+
+def test_eight_bits_hold_zero_exactly_and_both_ends() -> None:
+    for low, high in ((-1.0, 2.0), (0.0, 6.0), (0.5, 3.0), (-4.0, -1.0)):
+        step = rounding.step_of(low, high, 8)
+        values = np.array([0.0, low, high], np.float32)
+        off = np.abs(rounding.rounded(values, step) - values)
+        assert off[0] == 0
+        assert off.max() <= step.scale / 2 * 1.001
+    assert rounding.step_of(0.0, 0.0, 8).scale == 1.0
+    assert rounding.step_of(-3.0, 1.0, 16).zero_point == 0
+
+
+def test_each_channel_of_weights_has_its_own_step() -> None:
+    values = np.array([[1.0, -2.0], [10.0, 0.0], [0.0, 0.0]])
+    assert rounding.weight_scales(values, 0).ravel() == pytest.approx([2 / 127, 10 / 127, 1.0])
+    assert rounding.weight_scales(values, 1).ravel() == pytest.approx([10 / 127, 2 / 127])
+
+
+def test_splitting_rounds_as_float16_does() -> None:
+    values = np.random.default_rng(0).normal(0, 10, 1000).astype(np.float32)
+    large = values * np.float32(2**13 + 1)
+    assert np.array_equal(large - (large - values), values.astype(np.float16).astype(np.float32))
