@@ -339,6 +339,7 @@ class Expected:
     def __init__(self, model: Flatbuffer, ranges: Array, bits: int) -> None:
         self._ranges, self._bits = ranges, bits
         self._groups, self._fixed = groups(model), fixed_steps(model, bits)
+        self._taken_over = dict(_taken_over(model))
 
     def candidates(self, index: int) -> Iterator[Step]:
         """By its own range, by those of all tensors that it shares its step with, and by theirs together."""
@@ -348,9 +349,23 @@ class Expected:
         known = [member for member in sorted(members) if np.isfinite(self._ranges[member]).all()]
         for low, high in dict.fromkeys(tuple(map(float, self._ranges[member])) for member in known):
             yield step_of(low, high, self._bits)
-        if known:
-            low, high = self._ranges[known, 0].min(), self._ranges[known, 1].max()
-            yield step_of(float(low), float(high), self._bits)
+        for together in (known, [index, self._taken_over.get(index, index)]):
+            if together and np.isfinite(self._ranges[together]).all():
+                low, high = self._ranges[together, 0].min(), self._ranges[together, 1].max()
+                yield step_of(float(low), float(high), self._bits)
+
+
+def _taken_over(model: Flatbuffer) -> Iterator[tuple[int, int]]:
+    """Activations whose memory the answer of an elementwise operator may take over, with that answer.
+
+    The converter's calibration then sees both under one tensor, as of the later
+    operand of a residual sum.
+    """
+    for operator in model.graph.operators:
+        answer = int(operator.outputs[0])
+        for index in operator.inputs if model.name(operator) not in WEIGHTS else ():
+            if index >= 0 and np.array_equal(model.tensor(index).shape, model.tensor(answer).shape):
+                yield int(index), answer
 
 
 def _range(artifact: Layout, expected: Expected, one: tuple[str, int, int], converted: bool) -> str:
