@@ -304,6 +304,8 @@ def _bias(artifact: Layout, pair: Pair, converted: bool) -> str:
     fed = artifact.step(pair.inputs[0])
     if found.dtype.kind != "i" or fed is None:
         return _plain(where, pair.expected, found, converted)
+    if not found.any() and not pair.expected.any():
+        return ""  # of zeros the step is as good as any; layers may share them
     weights, _, _ = _quantisation(artifact.model, artifact.source(pair.inputs[WEIGHTS[pair.operator]]))
     scales, _, _ = _quantisation(artifact.model, pair.index)
     product = weights.astype(np.float64) * fed.scale

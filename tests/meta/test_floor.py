@@ -49,7 +49,9 @@ def test_a_good_conversion_lies_at_the_floor(floors: Floors, classifier: Subject
     assert abs(found.measured_db - found.sqnr_db) < 12  # and it is of the size that is measured
 
 
-@pytest.mark.parametrize("fault", ["layer_zeroed", "other_checkpoint", "bias_dropped", "layer_transposed"])
+@pytest.mark.parametrize(
+    "fault", ["layer_zeroed", "other_checkpoint", "channel_scale_wrong", "layer_transposed"]
+)
 @pytest.mark.parametrize("variant", ["dynamic_int8", "int8"])
 def test_a_planted_fault_lies_below_the_floor(
     floors: Floors, classifier: Subject, tmp_path: Path, fault: str, variant: str
