@@ -293,7 +293,7 @@ class Lab:
 
     def _floors(self, spec: ModelSpec) -> Floors:
         subject = self.subject(spec)
-        return Floors(subject.original, subject.feeds, self.cache, self.pool, self._scratch, self._threads)
+        return Floors(subject.original, subject.feeds, self.cache, self.pool, self.scratch, self._threads)
 
     def _converted(self, case: Case) -> bool:
         """Whether the artifact is of this suite's own converter, whose every choice is known."""

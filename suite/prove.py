@@ -7,9 +7,12 @@ a run: conversion, parity, accuracy, and the gate on their records.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -19,11 +22,12 @@ from suite.errors import CheckFailed, StagedError, UsageError
 from suite.faults import Fault, Inapplicable, app
 from suite.lab import Answers, Lab
 from suite.matrix import Case
-from suite.record import Accuracy, Check, CheckResult, Record, Stage, Status
+from suite.record import Accuracy, Check, CheckResult, Floor, Record, Stage, Status
 from suite.recorder import Recorder
 from suite.spec import Array, ImageInput, Preprocessing
 
 GOOD_RUNS = 20  # of each artifact
+PART = 6  # faults that a lab takes at a time
 # NumPy takes its time: of Core ML, samples that every kind of fault shows on.
 EVALUATED_REAL, EVALUATED_GENERATED = 24, 12
 _PIXELS = Preprocessing(name="pixels", scale=(1.0,) * 3, bias=(0.0,) * 3, channel_order="RGB")
@@ -85,8 +89,17 @@ class ProvingLab(Lab):
 
     fault: Fault | None = None
     _naming = False
+
     # Of the last artifact by its hash, and the last preparation: parity and accuracy share one pass.
     _few: tuple[tuple[str, Callable[..., Array] | None], tuple[Answers, Answers]] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.scratch = Path(tempfile.mkdtemp(prefix="lab-", dir=self.scratch))  # labs work side by side
+
+    def _converted(self, case: Case) -> bool:
+        """Every artifact here is of this suite's own converter, or pretends to be."""
+        return True
 
     def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
         """As the app tells it: by the names it gives to the artifact's answers."""
@@ -95,6 +108,12 @@ class ProvingLab(Lab):
             return super().accuracy(case, path, sha256)
         finally:
             self._naming = False
+
+    def floor(self, case: Case, reference: Answers, actual: Answers, rows: Array) -> Floor:
+        """The noise floor on some of its samples."""
+        found = self._floors(case.spec).beside(case.variant, reference, actual, rows)
+        assert isinstance(found, Floor)
+        return found
 
     def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples."""
@@ -163,7 +182,7 @@ def by_name(scores: Array, names: tuple[str, ...], classes: tuple[str, ...]) -> 
 
 
 def prove(
-    lab: ProvingLab,
+    labs: Sequence[ProvingLab],
     cases: Sequence[Case],
     faults: Sequence[Fault],
     *,
@@ -172,26 +191,64 @@ def prove(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Proof:
-    """Plant every fault in every case's artifact; hold resampled runs of the good ones to the same gate."""
+    """Plant every fault in every case's artifact; hold resampled runs of the good ones to the same gate.
+
+    The labs work at the same time, each on some faults of one case.
+    """
     if good_runs < 1:
         raise UsageError(f"--good-runs {good_runs}: expected 1 or more")
-    files = {case.id: lab.artifact(case)[0] for case in cases}
-    outcomes: list[Outcome] = []
-    alarms: list[str] = []
-    for case in cases:
+    files = {case.id: labs[0].artifact(case)[0] for case in cases}
+
+    def part(lab: ProvingLab, case: Case, some: Sequence[Fault]) -> tuple[list[str], list[Outcome]]:
+        """The good runs of one case where there is no fault to plant; else what became of the faults."""
         good = files[case.id]
-        said = f"{case.id}: "
-        alarms += [said + message for message in good_alarms(lab, case, good, good_runs, seed)]
+        if not some:
+            return [f"{case.id}: {one}" for one in good_alarms(lab, case, good, good_runs, seed)], []
         others = [
             files[other.id]
             for other in cases
             if other.spec.name != case.spec.name and other.variant == case.variant
         ]
-        for fault in faults:
-            outcome = put(lab, case, fault, good, others, scratch)
-            outcomes.append(outcome)
-            say(line(outcome))
-    return Proof(outcomes=tuple(outcomes), good_runs=good_runs * len(cases), alarms=tuple(alarms))
+        outcomes = []
+        for fault in some:
+            outcomes.append(put(lab, case, fault, good, others, scratch))
+            say(line(outcomes[-1]))
+        return [], outcomes
+
+    found = _shared(labs, part, [(case, some) for case in cases for some in ((), *batched(faults, PART))])
+    return Proof(
+        outcomes=tuple(outcome for _, outcomes in found for outcome in outcomes),
+        good_runs=good_runs * len(cases),
+        alarms=tuple(alarm for alarms, _ in found for alarm in alarms),
+    )
+
+
+def _shared(
+    labs: Sequence[ProvingLab], work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    """What `work(lab, *task)` answers to each task, in order; every lab does one at a time.
+
+    Threads suffice: inference happens in the labs' own processes.
+    """
+    free: SimpleQueue[ProvingLab] = SimpleQueue()
+    for lab in labs:
+        free.put(lab)
+
+    def one(task: tuple[Any, ...]) -> Any:
+        lab = free.get()
+        try:
+            return work(lab, *task)
+        finally:
+            free.put(lab)
+
+    with ThreadPoolExecutor(len(labs)) as threads:
+        return list(threads.map(one, tasks))
+
+
+def batched(faults: Sequence[Fault], size: int) -> Iterator[tuple[Fault, ...]]:
+    """The faults in parts of that size at most."""
+    for start in range(0, len(faults), size):
+        yield tuple(faults[start : start + size])
 
 
 def put(
@@ -359,6 +416,9 @@ def good_alarms(lab: ProvingLab, case: Case, good: Path, runs: int, seed: int) -
             tolerance,
             quantised=case.variant.quantised,
         )
+        if (floor := record.parity.floor) is not None:
+            drawn = np.random.default_rng((seed, run)).integers(0, floor.n, floor.n)
+            measured = replace(measured, floor=lab.floor(case, reference[0], actual[0], drawn))
         right = accuracy.measure(
             next(iter(real_ref.values())),
             next(iter(real_act.values())),

@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(unknown("fault", name, [fault.name for fault in FAULTS]))
     models = discover(arguments.fixtures_dir or BUNDLED)
     request = Request(profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants))
-    lab = ProvingLab(default_cache(), _results.thresholds(arguments), threads=cores())
+    labs = [ProvingLab(default_cache(), _results.thresholds(arguments)) for _ in range(cores())]
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
             proof = prove(
-                lab,
+                labs,
                 cases(models, request),
                 select(_names(arguments.faults)),
                 scratch=Path(scratch),
@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
                 say=print,
             )
     finally:
-        lab.close()
+        for lab in labs:
+            lab.close()
     place = _write(proof, arguments.report_dir)
     _conclude(proof, place)
     return 0 if proof.holds else 1

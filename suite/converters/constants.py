@@ -99,7 +99,7 @@ class Layout:
         if tensor.type == _INT4:
             packed = np.frombuffer(bytes(data), np.int8)
             halves = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=1)
-            return halves.ravel()[: int(np.prod(tensor.shape))].reshape(tensor.shape)
+            return np.asarray(halves.ravel()[: int(np.prod(tensor.shape))].reshape(tensor.shape))
         return np.frombuffer(bytes(data), _MORE_TYPES[tensor.type]).reshape(tensor.shape)
 
     def step(self, index: int) -> Step | None:

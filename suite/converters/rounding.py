@@ -101,7 +101,8 @@ def integer(data: bytes, ranges: Array, bits: int) -> bytes:
     for index in rewrite.float_constants():
         values = rewrite.model.constant(index)
         if index not in layer_constants and values.size:
-            rewrite.model.put(index, rounded(values, step_of(float(values.min()), float(values.max()), bits)))
+            step = step_of(float(values.min()), float(values.max()), bits)
+            rewrite.model.put(index, rounded(values, step, bits))
     rewrite.round_activations(
         lambda index: rewrite.to_integers(index, steps[index], bits) if index in steps else index
     )
@@ -136,18 +137,18 @@ def step_of(low: float, high: float, bits: int) -> Step:
     return Step(scale, int(np.clip(np.rint(lowest - low / scale), lowest, -lowest - 1)))
 
 
-def rounded(values: Array, step: Step, bits: int = 8) -> Array:
+def rounded(values: Array, step: Step, bits: int) -> Array:
     """Reals as the integers of a step give them back, float32."""
     limit = 2 ** (bits - 1)
     counts = np.clip(np.rint(values / step.scale) + step.zero_point, -limit, limit - 1)
-    return ((counts - step.zero_point) * step.scale).astype(np.float32)
+    return np.asarray((counts - step.zero_point) * step.scale, np.float32)
 
 
 def weight_scales(values: Array, axis: int) -> Array:
     """One step a channel along `axis`, all else of size one: symmetric, largest weight at 127."""
     others = tuple(place for place in range(values.ndim) if place != axis)
     size = np.abs(values.astype(np.float64)).max(axis=others, keepdims=True)
-    return np.where(size > 0, size / 127, 1.0)
+    return np.asarray(np.where(size > 0, size / 127, 1.0))
 
 
 def groups(model: Flatbuffer) -> dict[int, frozenset[int]]:

@@ -183,7 +183,7 @@ def test_eight_bits_hold_zero_exactly_and_both_ends() -> None:
     for low, high in ((-1.0, 2.0), (0.0, 6.0), (0.5, 3.0), (-4.0, -1.0)):
         step = rounding.step_of(low, high, 8)
         values = np.array([0.0, low, high], np.float32)
-        off = np.abs(rounding.rounded(values, step) - values)
+        off = np.abs(rounding.rounded(values, step, 8) - values)
         assert off[0] == 0
         assert off.max() <= step.scale / 2 * 1.001
     assert rounding.step_of(0.0, 0.0, 8).scale == 1.0
