@@ -107,7 +107,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.devices",
     ),
     ("suite.original", "suite.replayed"),
-    ("suite.converters.artifact",),
+    ("suite.converters.artifact", "suite.converters.constants", "suite.converters.rounding"),
     ("suite.floor",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     (
