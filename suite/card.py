@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.runtimes.base import TensorInfo
+from suite.spec import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class ModelRef:
     path: Path
     saved: bool  # a saved model, not a fixture
     weights: str  # the value of --weights
+    seed: int = 0  # of another checkpoint, every weight moved a little; 0: as built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +30,14 @@ class Card:
     parameters: int
     rescales: bool  # its first layer takes raw pixels and scales them itself
     dependencies: tuple[tuple[str, str], ...]  # files that the build read, with their SHA-256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """The numbers of one batch normalisation, (channels,) each."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    variance: Array
+    epsilon: float

@@ -7,6 +7,7 @@ scratch folder, from which workers map it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import shutil
@@ -72,7 +73,7 @@ class Feeds:
 
     `dataset` is what the user gave, in place of the fixture's own; `bounds`
     the value range of a model without a fixture; `classes` how many scores the
-    model answers.
+    model answers; `seed` what generated inputs are drawn by.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Feeds:
         bounds: tuple[float, float] | None = None,
         rescales: bool = False,
         classes: int | None = None,
+        seed: int = 0,
     ) -> None:
+        self._seed = seed
         self._spec, self._inputs, self._scratch = spec, inputs, scratch
         self._given, self._classes = dataset, classes
         self.notes: tuple[str, ...] = ()
@@ -112,6 +115,12 @@ class Feeds:
     def calibrate_with(self, feed: Feed) -> None:
         """Calibrate on these samples instead."""
         self._made["calibration"] = feed
+
+    def calibrated_on(self, feed: Feed) -> Feeds:
+        """The same feeds, but these samples to calibrate on; they share their files."""
+        other = copy.copy(self)
+        other._made = {**self._made, "calibration": feed}
+        return other
 
     def generated(self) -> Feed:
         """Extremes, constants, hot pixels, checkerboards, noise."""
@@ -235,8 +244,8 @@ class Feeds:
         image = self.image
         if image is None:
             return self._noise("generated", names=_NOISE_NAMES)
-        photos = generated.photos(image.height, image.width)
-        names = tuple(str(pattern) for pattern in generated.patterns(len(photos)))
+        photos = generated.photos(image.height, image.width, seed=self._seed)
+        names = tuple(str(pattern) for pattern in generated.patterns(len(photos), self._seed))
         identity = {"patterns": names, **self._contract()}
         # Already of the model's size: only channels, order, scale and bias are left to do.
         tensors = preprocess.preprocess(photos, image)
@@ -247,7 +256,7 @@ class Feeds:
         spec = self._spec.input
         stated = (spec.low, spec.high) if isinstance(spec, TensorInput) else (0.0, 1.0)
         low, high = self._given_bounds or stated
-        random = np.random.default_rng(int(digest(split)[:8], 16))
+        random = np.random.default_rng(int(digest(split)[:8], 16) + self._seed)
         arrays = {}
         for info in self._inputs:
             shape = (RANDOM_COUNT, *info.shape[1:])
@@ -258,7 +267,13 @@ class Feeds:
             kind = np.dtype(info.dtype).kind
             arrays[info.name] = (np.rint(values) if kind in "iu" else values).astype(info.dtype)
         identity = digest(
-            {"noise": split, "low": low, "high": high, "inputs": [asdict(i) for i in self._inputs]}
+            {
+                "noise": split,
+                "low": low,
+                "high": high,
+                "inputs": [asdict(i) for i in self._inputs],
+                **({"seed": self._seed} if self._seed else {}),
+            }
         )
         return self._stored(split, arrays, identity, None, names)
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from suite import accuracy, benchmark, generated, parity, realtime, runtimes
+from suite import accuracy, benchmark, contract, generated, parity, realtime, runtimes
 from suite.cache import Cache, sha256_file
+from suite.contract import Photos
 from suite.converters import artifact as artifacts
+from suite.converters import contract as terms
 from suite.converters import inspection
 from suite.converters.interface import interface
 from suite.devices import fleet
@@ -24,7 +26,7 @@ from suite.feeds import Feed, Feeds, scratch_folder
 from suite.floor import Floors
 from suite.matrix import Case
 from suite.original import Original
-from suite.record import Accuracy, Artifact, Memory, Parity, RealTime, Stage, StaticCheck, Sustained
+from suite.record import Accuracy, Artifact, Contract, Memory, Parity, RealTime, Stage, StaticCheck, Sustained
 from suite.runtimes.base import TimingPolicy
 from suite.spec import Array, Budget, Dataset, ModelSpec, Target, Tolerance
 from suite.thresholds import Thresholds
@@ -84,18 +86,36 @@ class Lab:
             if self._subject is not None:
                 self._subject[1].feeds.discard()
                 self.pool.shed()
-            original = Original(spec, self._weights, self.cache, self.pool)
-            feeds = Feeds(
-                spec,
-                original.card.inputs,
-                scratch=self.scratch,
-                dataset=self._dataset,
-                bounds=self._bounds,
-                rescales=original.card.rescales,
-                classes=original.card.outputs[0].shape[-1] if original.card.outputs else None,
-            )
+            original = self._original(spec)
+            feeds = self._feeds(original)
             self._subject = spec.name, Subject(original, feeds)
         return self._subject[1]
+
+    def _original(self, spec: ModelSpec) -> Original:
+        return Original(spec, self._weights, self.cache, self.pool)
+
+    def _feeds(self, original: Original) -> Feeds:
+        return self._make_feeds(original, self._dataset)
+
+    def _make_feeds(self, original: Original, dataset: Dataset | None, seed: int = 0) -> Feeds:
+        outputs = original.card.outputs
+        return Feeds(
+            original.spec,
+            original.card.inputs,
+            scratch=self.scratch,
+            dataset=dataset,
+            bounds=self._bounds,
+            rescales=original.card.rescales,
+            classes=outputs[0].shape[-1] if outputs else None,
+            seed=seed,
+        )
+
+    def _forget(self) -> None:
+        """Let go of the model at hand, and of what was answered."""
+        if self._subject is not None:
+            self._subject[1].feeds.discard()
+            self._subject = None
+        self._answers = "", {}
 
     def artifact(self, case: Case) -> tuple[Path, Artifact]:
         """The file that would ship, converted or given."""
@@ -177,6 +197,62 @@ class Lab:
             dataset=dataset.name,
             dataset_sha256=dataset.sha256(),
             max_drop=self.limits(case)[1].max_accuracy_drop,
+        )
+
+    def contract(self, case: Case, path: Path, sha256: str) -> Contract | str:
+        """From photo to label as the artifact tells an app; a reason where no fixture states how that is."""
+        subject = self.subject(case.spec)
+        stated = terms.stated(case.spec, subject.original.card)
+        if stated is None:
+            return (
+                "no fixture states how photos are prepared or what the answers are called, so the artifact "
+                "tells an app nothing: write a fixture with an ImageInput and labels"
+            )
+        try:
+            told = self._told(case, path)
+        except CaseError as error:
+            return Contract(photos=0, max_pixel_diff=None, labels=0, same_label=None, wrong=(str(error),))
+        photos = self._contract_photos(case, path, sha256)
+        return contract.measure(stated, told, photos, converted=self._converted(case))
+
+    def _told(self, case: Case, path: Path) -> terms.Told:
+        if case.variant.format != "coreml":
+            return terms.told(path.read_bytes())
+        original = self.subject(case.spec).original
+        wanted = interface(original.spec, original.card, self._deployment_target)
+        found: terms.Told = self.pool.worker("Core ML").call(
+            "suite.coreml.checks:told",
+            path,
+            case.variant.name,
+            wanted,
+            stage=Stage.CONVERT,
+            timeout=STATIC_SECONDS,
+        )
+        return found
+
+    def _contract_photos(self, case: Case, path: Path, sha256: str) -> Photos:
+        """Held-out photos, or generated ones, and what the artifact answers to them."""
+        feeds = self.subject(case.spec).feeds
+        if feeds.image is None:
+            return Photos(files=(), scores=None, answer=lambda _: None)
+        real, made = self._run(case, path, sha256)
+        if feeds.dataset is not None and feeds.dataset.photos:
+            photos, answers = feeds.dataset.evaluation().images[: contract.PHOTOS], real
+        else:
+            photos, answers = generated.photos(feeds.image.height, feeds.image.width), made
+        scores = _scores(answers)
+        count = min(contract.PHOTOS, len(photos), len(next(iter(answers.values()))))
+
+        def answer(tensors: Array) -> Array | None:
+            if case.variant.format == "coreml":  # it prepares the photo itself, and has answered it
+                return None if scores is None else scores[:count]
+            with self._session(case.target, path, self._threads) as session:
+                return _scores(session.run_many({session.inputs[0].name: tensors}))
+
+        return Photos(
+            files=[contract.file(np.asarray(photo)) for photo in photos[:count]],
+            scores=None if scores is None else scores[:count],
+            answer=answer,
         )
 
     def host_parity(self, case: Case, path: Path, sha256: str) -> Parity:
@@ -287,9 +363,7 @@ class Lab:
         """End the workers, let go of the phones, and remove the scratch files."""
         self.phones.close()
         self.pool.close()
-        if self._subject is not None:
-            self._subject[1].feeds.discard()
-            self._subject = None
+        self._forget()
 
     def _floors(self, spec: ModelSpec) -> Floors:
         subject = self.subject(spec)
@@ -377,6 +451,12 @@ def _few(feeds: Feeds) -> dict[str, Array]:
     """A real sample and a few generated ones, (n, ...) by input name: for what needs some inference."""
     samples = [feeds.one(), *(feeds.generated().sample(row) for row in FEW_ROWS)]
     return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _scores(answers: Answers) -> Array | None:
+    """The one vector of scores (n, k) that a model answers; None where it answers something else."""
+    (first, *others) = answers.values()
+    return first if not others and first.ndim == 2 else None
 
 
 def _as_they_are(feed: Feed) -> Feed:

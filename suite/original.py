@@ -12,7 +12,7 @@ import numpy as np
 
 from suite import runtimes
 from suite.cache import Cache, sha256_file, sha256_tree
-from suite.card import Card, ModelRef
+from suite.card import Card, ModelRef, Norm
 from suite.errors import CaseError, OtherModel
 from suite.feeds import Feed
 from suite.record import Stage
@@ -24,15 +24,17 @@ _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 class Original:
-    """One model at one choice of weights."""
+    """One model at one choice of weights; `seed` moves each of them a little, which is another checkpoint."""
 
-    def __init__(self, spec: ModelSpec, weights: str, cache: Cache, pool: runtimes.Pool) -> None:
+    def __init__(
+        self, spec: ModelSpec, weights: str, cache: Cache, pool: runtimes.Pool, seed: int = 0
+    ) -> None:
         self.spec, self._cache, self._pool = spec, cache, pool
         path = spec.file or spec.path
         if path is None:
             raise CaseError(f"{spec.name} has neither a fixture nor a saved model", stage=Stage.BUILD)
         self.ref = ModelRef(
-            spec.name, path, saved=spec.file is not None and spec.path is None, weights=weights
+            spec.name, path, saved=spec.file is not None and spec.path is None, weights=weights, seed=seed
         )
         self._card: Card | None = None
 
@@ -66,6 +68,21 @@ class Original:
         )
         return answers
 
+    def batch_norms(self) -> list[Norm]:
+        """The numbers of its batch normalisations, in its order."""
+        key = {"model": self.card.content, "versions": runtimes.versions(*_PACKAGES)}
+        fields = ("gamma", "beta", "mean", "variance", "epsilon")
+
+        def compute(folder: Path) -> None:
+            found: list[Norm] = self.call(".batch_norms", stage=Stage.BUILD, timeout=BUILD_SECONDS)
+            arrays = {f"{i}.{name}": getattr(one, name) for i, one in enumerate(found) for name in fields}
+            np.savez(folder / "norms.npz", **arrays)
+
+        with np.load(self._cache.get_or_build("norms", key, compute) / "norms.npz") as stored:
+            count = len(stored.files) // len(fields)
+            read = [{name: stored[f"{i}.{name}"] for name in fields} for i in range(count)]
+        return [Norm(**{**one, "epsilon": float(one["epsilon"])}) for one in read]
+
     def call(self, function: str, *args: Any, stage: Stage, timeout: float) -> Any:
         """Ask the workshop of the process that holds TensorFlow, about the very model of the card."""
         try:
@@ -85,6 +102,7 @@ class Original:
             "source": _tree(self.ref.path),
             "files": [_tree(path) for path in (*self.spec.files, *filter(None, [self.spec.file]))],
             "weights": self.ref.weights,
+            **({"seed": self.ref.seed} if self.ref.seed else {}),
             "versions": runtimes.versions(*_PACKAGES),
         }
 

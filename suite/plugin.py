@@ -26,6 +26,7 @@ _MARKERS = {
     "conversion": "converts a model and looks at the artifact",
     "parity": "holds an artifact's outputs to the original's",
     "accuracy": "measures accuracy against the original on the same samples",
+    "contract": "holds what an artifact tells an app, from photo to label, to the fixture",
     "benchmark": "measures latency, throughput, CPU and memory; runs alone, after the others",
     "host_parity": "holds a phone's outputs to this machine's, by the same artifact",
     "android": "runs on phones over adb",
@@ -37,6 +38,7 @@ _STAGE_OF = {
     Check.CONVERSION: Stage.CONVERT,
     Check.PARITY: Stage.COMPARE,
     Check.ACCURACY: Stage.COMPARE,
+    Check.CONTRACT: Stage.COMPARE,
     Check.BENCHMARK: Stage.MEASURE,
     Check.HOST_PARITY: Stage.COMPARE,
     Check.REALTIME: Stage.MEASURE,
@@ -192,6 +194,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cases = [case for case in cases if case.variant.format == "coreml" and timed(case.target)]
     if metafunc.definition.get_closest_marker("ios") is not None:
         cases = [case for case in cases if case.target.on_ios]
+    if metafunc.definition.get_closest_marker("contract") is not None:  # the file's, wherever it runs
+        cases = [case for case in cases if case.target.place == "host"]
     if any(metafunc.definition.get_closest_marker(mark) for mark in _TIMED):
         cases = [case for case in cases if timed(case.target)]
     if "threads" not in metafunc.fixturenames:

@@ -1,7 +1,7 @@
 """Proof by mutation that the gate catches what breaks models on phones, and lets good conversions pass.
 
 Faults are planted one at a time (see `suite.faults`) and put to the checks of
-a run: conversion, parity, accuracy, and the gate on their records.
+a run: conversion, parity, accuracy, contract, and the gate on their records.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from suite import accuracy, gates, generated, parity
-from suite.errors import CheckFailed, StagedError, UsageError
+from suite import gates, generated, seeded
+from suite.converters import artifact as artifacts
+from suite.errors import CaseError, CheckFailed, StagedError, UsageError
 from suite.faults import Fault, Inapplicable, app
+from suite.faults.quantisation import CALIBRATED_ON
+from suite.feeds import Feed
 from suite.lab import Answers, Lab
 from suite.matrix import Case
-from suite.record import Accuracy, Check, CheckResult, Floor, Record, Stage, Status
+from suite.record import Accuracy, Check, CheckResult, Contract, Record, Stage, Status
 from suite.recorder import Recorder
+from suite.seeded import SeededLab
 from suite.spec import Array, ImageInput, Preprocessing
 
-GOOD_RUNS = 20  # of each artifact
+GOOD_RUNS = 100  # seeded conversions in all
 PART = 6  # faults that a lab takes at a time
 # NumPy takes its time: of Core ML, samples that every kind of fault shows on.
 EVALUATED_REAL, EVALUATED_GENERATED = 24, 12
@@ -84,7 +88,7 @@ class Proof:
         }
 
 
-class ProvingLab(Lab):
+class ProvingLab(SeededLab):
     """A lab whose artifact, or the app around it, can be given a fault."""
 
     fault: Fault | None = None
@@ -109,12 +113,6 @@ class ProvingLab(Lab):
         finally:
             self._naming = False
 
-    def floor(self, case: Case, reference: Answers, actual: Answers, rows: Array) -> Floor:
-        """The noise floor on some of its samples."""
-        found = self._floors(case.spec).beside(case.variant, reference, actual, rows)
-        assert isinstance(found, Floor)
-        return found
-
     def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples."""
         return self._run(case, path, sha256)
@@ -122,6 +120,27 @@ class ProvingLab(Lab):
     def reference(self, case: Case, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
         """The original's, on the same samples."""
         return self._reference(self.subject(case.spec), actual)
+
+    def contract(self, case: Case, path: Path, sha256: str) -> Contract | str:
+        """As the file tells it; nothing where the app does not do as it is told."""
+        if self.fault is not None:
+            return "the fault is in the app"
+        return super().contract(case, path, sha256)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._few = None
+
+    def miscalibrated(self, case: Case, calibrate: Callable[..., Array]) -> Path:
+        """The model converted anew, its ranges taken from what `calibrate` makes of the photos."""
+        if not case.variant.calibrated:
+            raise Inapplicable("the variant has no calibrated ranges")
+        original, feeds = (subject := self.subject(case.spec)).original, subject.feeds
+        if feeds.image is None or feeds.dataset is None or not feeds.dataset.photos:
+            raise Inapplicable("the model is not fed with photos")
+        photos = feeds.dataset.calibration(CALIBRATED_ON).images
+        arrays = {original.card.inputs[0].name: calibrate(photos, feeds.image)}
+        return artifacts.artifact(original, case.variant, feeds.calibrated_on(Feed.of(arrays)), self.cache)[0]
 
     def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         prepare = self.fault.prepare if self.fault else None
@@ -191,19 +210,16 @@ def prove(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Proof:
-    """Plant every fault in every case's artifact; hold resampled runs of the good ones to the same gate.
+    """Plant every fault in every case's artifact; hold seeded good conversions to the same gate.
 
-    The labs work at the same time, each on some faults of one case.
+    The labs work at the same time, each on some faults of one case, or on one seed of one model.
     """
     if good_runs < 1:
         raise UsageError(f"--good-runs {good_runs}: expected 1 or more")
     files = {case.id: labs[0].artifact(case)[0] for case in cases}
 
-    def part(lab: ProvingLab, case: Case, some: Sequence[Fault]) -> tuple[list[str], list[Outcome]]:
-        """The good runs of one case where there is no fault to plant; else what became of the faults."""
+    def part(lab: ProvingLab, case: Case, some: Sequence[Fault]) -> list[Outcome]:
         good = files[case.id]
-        if not some:
-            return [f"{case.id}: {one}" for one in good_alarms(lab, case, good, good_runs, seed)], []
         others = [
             files[other.id]
             for other in cases
@@ -213,13 +229,21 @@ def prove(
         for fault in some:
             outcomes.append(put(lab, case, fault, good, others, scratch))
             say(line(outcomes[-1]))
-        return [], outcomes
+        return outcomes
 
-    found = _shared(labs, part, [(case, some) for case in cases for some in ((), *batched(faults, PART))])
+    def judge(lab: ProvingLab, number: int, some: Sequence[Case]) -> list[str]:
+        return list(
+            seeded.alarms(
+                lab, number, some, lambda case: gates.judge_case(examine(lab, case), lab.thresholds)
+            )
+        )
+
+    planted = _shared(labs, part, [(case, some) for case in cases for some in batched(faults, PART)])
+    found = _shared(labs, judge, seeded.plan(labs[0], cases, good_runs, seed))
     return Proof(
-        outcomes=tuple(outcome for _, outcomes in found for outcome in outcomes),
-        good_runs=good_runs * len(cases),
-        alarms=tuple(alarm for alarms, _ in found for alarm in alarms),
+        outcomes=tuple(outcome for outcomes in planted for outcome in outcomes),
+        good_runs=good_runs,
+        alarms=tuple(alarm for alarms in found for alarm in alarms),
     )
 
 
@@ -271,14 +295,14 @@ def put(
     try:
         if _in_file(fault, case):
             path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}{good.suffix}"
-            _alter(fault, case, good, others, path)
+            _alter(lab, fault, case, good, others, path)
         lab.fault = fault if path == good else None
         faulty = replace(case, artifact=path)
         findings = gates.judge_case(examine(lab, faulty), lab.thresholds)
         if findings:
             check = next((str(found.check) for found in findings if found.check), str(findings[0].gate))
             return outcome(check, findings[0].message)
-        if fault.rename is None and (count := _equal_to_the_bit(lab, case, path, good)):
+        if fault.changes_answers and (count := _equal_to_the_bit(lab, case, path, good)):
             return outcome(
                 None,
                 f"every output is equal to the bit on {count} real and generated inputs",
@@ -287,6 +311,8 @@ def put(
         return outcome(None, "every check passed: tighten the tolerance of this model and variant")
     except Inapplicable as why:
         return outcome(None, str(why), planted=False)
+    except StagedError as refused:  # by the converter itself
+        return outcome(str(Check.CONVERSION), str(refused))
     finally:
         lab.fault = None
         if path.is_dir() and path != good:
@@ -296,7 +322,7 @@ def put(
 
 
 def examine(lab: Lab, case: Case) -> Record:
-    """The record of one case: conversion, parity and accuracy, each as the run's own test does it."""
+    """The record of one case, each of its checks as the run's own test does it."""
     checks: dict[Check, CheckResult] = {}
     recorder = Recorder(case, Check.CONVERSION)
     for check, measure in _MEASURES.items():
@@ -304,6 +330,8 @@ def examine(lab: Lab, case: Case) -> Record:
             measure(lab, case, recorder)
             checks[check] = CheckResult(status=Status.PASSED, stage=Stage.COMPARE, message="", seconds=0.0)
         except StagedError as error:
+            if error.status is Status.SKIPPED:
+                continue
             checks[check] = CheckResult(
                 status=error.status, stage=error.stage, message=str(error), seconds=0.0
             )
@@ -340,38 +368,55 @@ def _accuracy(lab: Lab, case: Case, recorder: Recorder) -> None:
     recorder.add(accuracy=found)
 
 
+def _contract(lab: Lab, case: Case, recorder: Recorder) -> None:
+    path, facts = lab.artifact(case)
+    found = lab.contract(case, path, facts.sha256)
+    if isinstance(found, str):
+        raise CaseError(found, stage=Stage.COMPARE, status=Status.SKIPPED)
+    recorder.add(contract=found)
+
+
 _MEASURES: dict[Check, Callable[[Lab, Case, Recorder], None]] = {
     Check.CONVERSION: _conversion,
     Check.PARITY: _parity,
     Check.ACCURACY: _accuracy,
+    Check.CONTRACT: _contract,
 }
 
 
 def _in_file(fault: Fault, case: Case) -> bool:
     """Whether it comes with the file; else with the app. Inapplicable where it can do neither."""
     packaged = case.variant.format == "coreml"
-    in_file = fault.plant if packaged else fault.alter
+    in_file = fault.plant if packaged else fault.alter or fault.refold or fault.calibrate
     in_app = fault.prepare or (None if packaged else fault.rename)
     if not (in_file or in_app or fault.stale):
         raise Inapplicable("a TFLite file alone has that" if packaged else "a Core ML package alone has that")
     return in_file is not None or fault.stale
 
 
-def _alter(fault: Fault, case: Case, good: Path, others: Sequence[Path], path: Path) -> None:
+def _alter(lab: ProvingLab, fault: Fault, case: Case, good: Path, others: Sequence[Path], path: Path) -> None:
     """Write the faulty artifact."""
     if fault.stale and not others:
         raise Inapplicable("no other model was asked for, whose file could be taken")
     source = others[0] if fault.stale else good
     if case.variant.format != "coreml":
-        assert fault.stale or fault.alter is not None
-        data = source.read_bytes()
-        path.write_bytes(fault.alter(data) if fault.alter is not None else data)
+        path.write_bytes(_altered(lab, fault, case, source))
         return
     if not source.is_dir():
         raise Inapplicable("faults are planted in ML programs")
     shutil.copytree(source, path)
     if fault.plant is not None:
         fault.plant(path)
+
+
+def _altered(lab: ProvingLab, fault: Fault, case: Case, source: Path) -> bytes:
+    """The faulty .tflite."""
+    if fault.calibrate is not None:
+        return lab.miscalibrated(case, fault.calibrate).read_bytes()
+    data = source.read_bytes()
+    if fault.refold is not None:
+        return fault.refold(data, lab.subject(case.spec).original.batch_norms())
+    return fault.alter(data) if fault.alter is not None else data
 
 
 def _equal_to_the_bit(lab: ProvingLab, case: Case, path: Path, good: Path) -> int:
@@ -386,49 +431,6 @@ def _equal_to_the_bit(lab: ProvingLab, case: Case, path: Path, good: Path) -> in
                 return 0
         count += len(next(iter(theirs.values())))
     return count
-
-
-def good_alarms(lab: ProvingLab, case: Case, good: Path, runs: int, seed: int) -> Iterator[str]:
-    """What the gate says against a good conversion: as it is, then on resampled real samples.
-
-    The first run is the data set itself, each other one a bootstrap sample of
-    it under a seed of its own; the generated inputs are the same in all.
-    """
-    record = examine(lab, case)
-    yield from (f"as it is: {found.message}" for found in gates.judge_case(record, lab.thresholds)[:1])
-    if record.parity is None or record.accuracy is None:
-        return
-    actual = lab.answers(case, good, record.artifact.sha256 if record.artifact else "")
-    reference = lab.reference(case, actual)
-    feeds = lab.subject(case.spec).feeds
-    labels, tolerance, budget = feeds.evaluation().labels, *lab.limits(case)
-    assert labels is not None
-    count = len(next(iter(actual[0].values())))
-    for run in range(1, runs):
-        rows = np.random.default_rng((seed, run)).integers(0, count, count)
-        real_ref, real_act = (
-            {name: values[rows] for name, values in side[0].items()} for side in (reference, actual)
-        )
-        measured = parity.measure(
-            (real_ref, reference[1]),
-            (real_act, actual[1]),
-            feeds.generated().names,
-            tolerance,
-            quantised=case.variant.quantised,
-        )
-        if (floor := record.parity.floor) is not None:
-            drawn = np.random.default_rng((seed, run)).integers(0, floor.n, floor.n)
-            measured = replace(measured, floor=lab.floor(case, reference[0], actual[0], drawn))
-        right = accuracy.measure(
-            next(iter(real_ref.values())),
-            next(iter(real_act.values())),
-            labels[rows],
-            dataset=record.accuracy.dataset,
-            dataset_sha256=record.accuracy.dataset_sha256,
-            max_drop=budget.max_accuracy_drop,
-        )
-        found = [*gates.check_parity(measured, tolerance), *gates.check_accuracy(right, budget)]
-        yield from (f"seed {seed}, run {run}: {one.message}" for one in found[:1])
 
 
 def line(outcome: Outcome) -> str:

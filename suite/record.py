@@ -62,6 +62,7 @@ class Check(StrEnum):
     CONVERSION = "conversion"
     PARITY = "parity"
     ACCURACY = "accuracy"
+    CONTRACT = "contract"
     HOST_PARITY = "host_parity"  # of a device
     BENCHMARK = "benchmark"
     REALTIME = "realtime"
@@ -259,6 +260,21 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """From photo to label: an app that does what the artifact tells, beside the reference pipeline."""
+
+    photos: int
+    max_pixel_diff: (
+        float | None
+    )  # of prepared tensors, in steps of 0..255; None where they cannot be compared
+    labels: int  # that the artifact names
+    same_label: float | None  # share of the photos; None where either side names no scores
+    wrong: tuple[str, ...] = ()  # what the artifact tells wrongly
+    gaps: tuple[str, ...] = ()  # what it leaves open
+    in_words: tuple[str, ...] = ()  # what stands in a description alone: the format has no field for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """Raw samples of back-to-back inferences; percentiles are derived, not stored."""
 
@@ -374,6 +390,7 @@ class Record:
     localisation: Localisation | None = None  # of a failure, or where it was asked for
     disagreements: Disagreements | None = None  # of a quantised artifact that answers scores
     accuracy: Accuracy | None = None
+    contract: Contract | None = None
     latency: Latency | None = None  # with all cores
     scaling: tuple[Latency, ...] = ()  # one entry a thread count
     throughput: Throughput | None = None
@@ -483,6 +500,7 @@ SECTIONS = (
     "localisation",
     "disagreements",
     "accuracy",
+    "contract",
     "latency",
     "throughput",
     "memory",

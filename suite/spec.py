@@ -258,6 +258,7 @@ class Budget:
     """Bounds on what an artifact may cost; None leaves a cost unbounded."""
 
     max_accuracy_drop: float | None = None  # paired, as a fraction
+    max_contract_gaps: int | None = None  # what an artifact leaves an app to guess; 0 demands metadata
     max_bytes_per_parameter: float | None = None
     max_bytes: int | None = None
     max_p50_ms: float | None = None

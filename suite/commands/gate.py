@@ -34,6 +34,8 @@ _WHY: Mapping[Gate, str] = {
     "were not narrowed at all.",
     Gate.STATIC: "The file says of itself what the model is not: iOS would refuse it, or an app would "
     "feed or read it wrongly.",
+    Gate.CONTRACT: "An app that does what the artifact tells it prepares photos otherwise, or names answers "
+    "otherwise, than the model was trained for.",
     Gate.LATENCY: "An inference takes longer than a user of the app is to wait.",
     Gate.MEMORY: "The process needs more memory than a phone leaves to an app, which would be killed.",
     Gate.BASELINE: "The release is worse than the one that was agreed on, or cannot be compared with it.",

@@ -2,8 +2,9 @@
 
 One fault at a time goes into the weights, the graph, the quantisation or the
 bytes of an artifact from the cache, or into the app around it (preprocessing,
-labels), and the checks of a run judge it. Good conversions are judged on
-resampled data beside, for false alarms.
+labels), and the checks of a run judge it. Beside them, for false alarms, good
+conversions are judged under many seeds: other checkpoints of the models, other
+samples to calibrate with and to compare on, other generated inputs.
 
 A fault is `equivalent` when every output is equal to the bit on the real and
 generated inputs of the run; that proves nothing about other inputs.
@@ -37,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variants", default=VARIANTS, metavar="LIST", help="default: %(default)s")
     parser.add_argument("--faults", default="", metavar="LIST", help="names of faults (default: all)")
     parser.add_argument(
-        "--good-runs", type=int, default=20, metavar="N", help="of each artifact (default: %(default)s)"
+        "--good-runs",
+        type=int,
+        default=100,
+        metavar="N",
+        help="seeded good conversions in all, most of them of the smallest model (default: %(default)s)",
     )
     parser.add_argument("--fixtures-dir", type=Path, metavar="DIR", help="model fixtures (default: bundled)")
     parser.add_argument("--report-dir", type=Path, metavar="DIR", help="default: reports/<time>-prove")

@@ -10,7 +10,8 @@ from typing import Any
 
 from suite import runtimes
 from suite.cache import Cache, sha256_file, sha256_tree
-from suite.converters import inspection
+from suite.converters import contract, inspection, metadata, packing
+from suite.converters.contract import Stated
 from suite.converters.interface import Interface, interface
 from suite.coreml import inspection as coreml_inspection
 from suite.feeds import Feeds
@@ -19,6 +20,7 @@ from suite.record import Artifact, Stage
 from suite.spec import Variant
 
 _HERE = Path(__file__).parent
+_FACTS = "facts.json"  # of an entry, beside the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,16 @@ def artifact(
         "versions": versions,
         **recipe.key,
     }
+    name = f"model{variant.suffix}"
 
     def convert(folder: Path) -> None:
-        destination = folder / f"model{variant.suffix}"
-        seconds = recipe.convert(destination)
-        facts = {"seconds": seconds, **asdict(recipe.inspect(destination))}
-        (folder / "facts.json").write_text(json.dumps(facts))
+        seconds = recipe.convert(folder / name)
+        _keep_facts(folder, seconds, recipe.inspect(folder / name))
 
     place = cache.get_or_build("artifact", key, convert)
-    path, facts = place / f"model{variant.suffix}", json.loads((place / "facts.json").read_text())
+    if variant.format == "tflite" and (terms := contract.stated(original.spec, original.card)) is not None:
+        place = _with_contract(place / name, terms, cache)
+    path, facts = place / name, json.loads((place / _FACTS).read_text())
     return path, Artifact(
         path=path.relative_to(cache.root).as_posix(),
         sha256=sha256_tree(path),
@@ -72,6 +75,29 @@ def artifact(
         minimum_runtime=facts["minimum_runtime"],
         convert_seconds=facts["seconds"],
     )
+
+
+def _with_contract(converted: Path, terms: Stated, cache: Cache) -> Path:
+    """The entry of the converted .tflite with the contract in it: an entry of its own, made in no time."""
+    sources = (contract, metadata, packing)
+    key = {
+        "converted": sha256_file(converted),
+        "contract": terms.identity(),
+        "code": [sha256_file(Path(str(source.__file__))) for source in sources],
+        "versions": runtimes.versions("flatbuffers", "ai-edge-litert"),
+    }
+
+    def describe(folder: Path) -> None:
+        destination = folder / converted.name
+        destination.write_bytes(contract.packed(converted.read_bytes(), terms))
+        seconds = json.loads((converted.parent / _FACTS).read_text())["seconds"]
+        _keep_facts(folder, seconds, inspection.inspect(destination))
+
+    return cache.get_or_build("shipped", key, describe)
+
+
+def _keep_facts(folder: Path, seconds: float, inspected: Any) -> None:
+    (folder / _FACTS).write_text(json.dumps({"seconds": seconds, **asdict(inspected)}))
 
 
 def _tflite(original: Original, variant: Variant, feeds: Feeds) -> _Recipe:

@@ -81,7 +81,7 @@ def interface(spec: ModelSpec, card: Card, deployment_target: str = "") -> Inter
         inputs=_at_batch_one(card.inputs),
         outputs=_at_batch_one(card.outputs),
         image=image,
-        labels=_labels(spec, card),
+        labels=labels_of(spec, card),
         deployment_target=deployment_target,
         metadata={
             "model": spec.name,
@@ -95,7 +95,7 @@ def _at_batch_one(infos: tuple[TensorInfo, ...]) -> dict[str, tuple[tuple[int, .
     return {info.name: ((1, *info.shape[1:]), info.dtype) for info in infos}
 
 
-def _labels(spec: ModelSpec, card: Card) -> tuple[str, ...]:
+def labels_of(spec: ModelSpec, card: Card) -> tuple[str, ...]:
     """The names of the scores, where there is one vector of scores and they have names."""
     count = card.outputs[0].shape[-1] if len(card.outputs) == 1 and len(card.outputs[0].shape) == 2 else 0
     if spec.labels:

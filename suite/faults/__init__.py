@@ -1,18 +1,30 @@
 """Faults that really happened on the way to a phone, planted one at a time in a good conversion.
 
-A fault is in the file (its weights, its graph, its quantisation, its bytes) or
-in the app around it (how photos are prepared, how answers are named). A TFLite
-file is altered as bytes, a Core ML package as a copy in its folder.
+A fault is in the file (its weights, its graph, its quantisation, its metadata,
+its bytes) or in the app around it (how photos are prepared, how answers are
+named). A TFLite file is altered as bytes, a Core ML package as a copy in its folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite.faults import app, coreml, file, graph, quantisation, weights
+from suite.card import Norm
+from suite.faults import (
+    answers,
+    app,
+    batchnorm,
+    coreml,
+    file,
+    graph,
+    metadata,
+    padding,
+    quantisation,
+    weights,
+)
 from suite.faults.flatbuffer import Flatbuffer, Inapplicable
 from suite.spec import FloatArray, ImageInput
 
@@ -27,10 +39,17 @@ class Fault:
     family: str
     what: str  # really happened
     alter: Callable[[bytes], bytes] | None = None  # a TFLite file; raises Inapplicable
+    refold: Callable[[bytes, Sequence[Norm]], bytes] | None = None  # likewise, knowing what was folded
+    calibrate: Callable[[Any, ImageInput], FloatArray] | None = None  # photos to what is calibrated on
     plant: Callable[[Path], None] | None = None  # into a copy of a Core ML package; raises Inapplicable
     prepare: Callable[[Any, ImageInput], FloatArray] | None = None  # photos to the model's input
     rename: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None  # the app's label file
     stale: bool = False  # the file is another model's
+
+    @property
+    def changes_answers(self) -> bool:
+        """Whether it can show in a file's answers; else it is in how photos and answers are understood."""
+        return self.rename is None and self.family != "metadata"
 
 
 def _in_flatbuffer(mutate: Callable[[Flatbuffer], None]) -> Callable[[bytes], bytes]:
@@ -42,6 +61,15 @@ def _in_flatbuffer(mutate: Callable[[Flatbuffer], None]) -> Callable[[bytes], by
     return alter
 
 
+def _with_norms(mutate: Callable[[Flatbuffer, Sequence[Norm]], None]) -> Callable[..., bytes]:
+    def refold(data: bytes, norms: Sequence[Norm]) -> bytes:
+        model = Flatbuffer(data)
+        mutate(model, norms)
+        return model.pack()
+
+    return refold
+
+
 def _all() -> Iterator[Fault]:
     for prepare in app.PREPROCESSING:
         yield Fault(name=prepare.__name__, family="preprocessing", what=_what(prepare), prepare=prepare)
@@ -49,20 +77,9 @@ def _all() -> Iterator[Fault]:
         plant = coreml.relabelled(rename)
         yield Fault(name=rename.__name__, family="labels", what=_what(rename), rename=rename, plant=plant)
     packaged = {one.__name__: (family, one) for family, found in coreml.FAMILIES.items() for one in found}
-    for family, mutations in (
-        ("weights", weights.FAULTS),
-        ("graph", graph.FAULTS),
-        ("quantisation", quantisation.FAULTS),
-    ):
-        for mutate in mutations:
-            _, same = packaged.pop(mutate.__name__, ("", None))
-            yield Fault(
-                name=mutate.__name__,
-                family=family,
-                what=_what(mutate),
-                alter=_in_flatbuffer(mutate),
-                plant=coreml.in_package(same) if same else None,
-            )
+    for fault in _in_tflite():
+        _, same = packaged.pop(fault.name, ("", None))
+        yield replace(fault, plant=coreml.in_package(same)) if same else fault
     for family, own in packaged.values():
         yield Fault(name=own.__name__, family=family, what=_what(own), plant=coreml.in_package(own))
     for alter in file.FAULTS:
@@ -75,6 +92,23 @@ def _all() -> Iterator[Fault]:
         )
     what = "The file under this name is another model's."
     yield Fault(name="stale_file", family="artifact", what=what, stale=True)
+
+
+def _in_tflite() -> Iterator[Fault]:
+    for family, mutations in (
+        ("weights", weights.FAULTS),
+        ("graph", (*graph.FAULTS, *padding.FAULTS, *answers.FAULTS)),
+        ("quantisation", quantisation.FAULTS),
+    ):
+        for mutate in mutations:
+            yield Fault(name=mutate.__name__, family=family, what=_what(mutate), alter=_in_flatbuffer(mutate))
+    for fold in batchnorm.FAULTS:
+        yield Fault(name=fold.__name__, family="weights", what=_what(fold), refold=_with_norms(fold))
+    for calibrate in quantisation.CALIBRATIONS:
+        name, what = calibrate.__name__, _what(calibrate)
+        yield Fault(name=name, family="quantisation", what=what, calibrate=calibrate)
+    for alter in metadata.FAULTS:
+        yield Fault(name=alter.__name__, family="metadata", what=_what(alter), alter=alter)
 
 
 def _what(function: Callable[..., Any]) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from suite.converters import packing
 from suite.spec import Array
 
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 4: np.int64, 7: np.int16, 9: np.int8}
+_INT32 = 2
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -23,6 +25,7 @@ class Flatbuffer:
         from ai_edge_litert import schema_py_generated as schema
 
         self.schema: Any = schema
+        self._files = packing.files(data)
         self.model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
         self.graph: Any = self.model.subgraphs[0]
         self._names = {
@@ -30,12 +33,8 @@ class Flatbuffer:
         }
 
     def pack(self) -> bytes:
-        """The file again."""
-        import flatbuffers
-
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        """The file again, with what was packed behind the model."""
+        return packing.with_files(packing.serialise(self.model), self._files)
 
     def name(self, operator: Any) -> str:
         """`CONV_2D`."""
@@ -98,6 +97,34 @@ class Flatbuffer:
         made.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.model.buffers.append(made)
         return len(self.model.buffers) - 1
+
+    def tensor_like(self, index: int, name: str, shape: Array) -> int:
+        """The index of a new tensor of another shape, computed, in the type and scale of a known one."""
+        known, made = self.tensor(index), self.schema.TensorT()
+        made.name, made.type, made.quantization, made.buffer = (
+            name.encode(),
+            known.type,
+            known.quantization,
+            0,
+        )
+        made.shape = np.asarray(shape, np.int32)
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def constant_tensor(self, name: str, values: Array) -> int:
+        """The index of a new int32 constant."""
+        made = self.schema.TensorT()
+        made.name, made.type, made.shape = name.encode(), _INT32, np.array(values.shape, np.int32)
+        made.buffer = self.buffer(values.astype(np.int32))
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def operator(self, name: str, inputs: list[int], outputs: list[int]) -> Any:
+        """A new operator, not yet in the graph."""
+        made = self.schema.OperatorT()
+        made.opcodeIndex = self.opcode(name)
+        made.inputs, made.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+        return made
 
     def quantised(self, index: int) -> bool:
         """Whether a tensor is int8 with a scale."""

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from suite.faults import app
 from suite.faults.flatbuffer import Flatbuffer, Inapplicable, middle
+from suite.preprocess import preprocess
+from suite.spec import FloatArray, ImageInput
+
+CALIBRATED_ON = 32  # samples
 
 
 def zero_point_off_by_one(model: Flatbuffer) -> None:
@@ -56,6 +61,30 @@ def per_tensor_weights(model: Flatbuffer) -> None:
         raise Inapplicable("no layer has a scale for each channel")
 
 
+def calibrated_on_noise(photos: Any, image: ImageInput) -> FloatArray:
+    """The ranges of activations come from noise."""
+    shape = (CALIBRATED_ON, image.height, image.width, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return preprocess(noise, image)
+
+
+def calibrated_on_zeros(photos: Any, image: ImageInput) -> FloatArray:
+    """The ranges of activations come from an empty tensor, as where the samples were never filled in."""
+    return np.zeros((1, *image.shape), np.float32)
+
+
+def calibrated_on_bgr(photos: Any, image: ImageInput) -> FloatArray:
+    """The ranges of activations come from photos with red and blue exchanged."""
+    return app.channels_exchanged(photos, image)
+
+
+def calibrated_on_unscaled(photos: Any, image: ImageInput) -> FloatArray:
+    """The ranges of activations come from pixels that were not scaled as the model takes them."""
+    if set(image.mode.scale) == {1.0} and not any(image.mode.bias):
+        raise Inapplicable("the model takes pixels as they are: there is no scaling that could be missing")
+    return app.scaling_missing(photos, image)
+
+
 def _layers(model: Flatbuffer) -> list[Any]:
     found = [
         op
@@ -72,3 +101,4 @@ def _made_by_layer(model: Flatbuffer, operator: Any) -> bool:
 
 
 FAULTS = (zero_point_off_by_one, input_scale_wrong, range_clipped, per_tensor_weights)
+CALIBRATIONS = (calibrated_on_noise, calibrated_on_zeros, calibrated_on_bgr, calibrated_on_unscaled)

@@ -13,6 +13,7 @@ from suite.gates.answers import check_accuracy, check_floor, check_host, check_p
 from suite.gates.artifact import SIZE_ALLOWANCE_BYTES, check_size, check_static
 from suite.gates.case import judge_case, word
 from suite.gates.cautions import cautions
+from suite.gates.contract import PIXEL_ROUNDING, check_contract
 from suite.gates.costs import check_latency, check_memory, check_realtime
 from suite.gates.findings import Finding, Gate, Verdict, number
 from suite.record import Record, Status
@@ -20,11 +21,13 @@ from suite.store import merge_cases
 from suite.thresholds import Thresholds
 
 __all__ = [
+    "PIXEL_ROUNDING",
     "SIZE_ALLOWANCE_BYTES",
     "Finding",
     "Gate",
     "Verdict",
     "check_accuracy",
+    "check_contract",
     "check_floor",
     "check_host",
     "check_latency",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from suite.errors import UsageError
 from suite.gates.answers import check_accuracy, check_host, check_parity
 from suite.gates.artifact import check_size, check_static
+from suite.gates.contract import check_contract
 from suite.gates.costs import check_latency, check_memory, check_realtime
 from suite.gates.findings import Finding, Gate
 from suite.record import OK, Check, CheckResult, Record, Stage, Status
@@ -111,6 +112,7 @@ _SECTIONS: tuple[tuple[Check, str, Callable[[Record, Tolerance, Budget], list[Fi
     (Check.CONVERSION, "static", lambda record, _, __: _static_or_nothing(record)),
     (Check.PARITY, "parity", lambda record, tolerance, _: check_parity(record.parity, tolerance)),
     (Check.ACCURACY, "accuracy", lambda record, _, budget: check_accuracy(record.accuracy, budget)),
+    (Check.CONTRACT, "contract", lambda record, _, budget: check_contract(record.contract, budget)),
     (
         Check.HOST_PARITY,
         "host_parity",

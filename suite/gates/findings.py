@@ -19,6 +19,7 @@ class Gate(StrEnum):
     ACCURACY = "accuracy"
     SIZE = "size"
     STATIC = "static checks"
+    CONTRACT = "contract"
     LATENCY = "latency"
     MEMORY = "memory"
     BASELINE = "baseline"

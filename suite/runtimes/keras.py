@@ -11,23 +11,24 @@ import gc
 import hashlib
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from suite.cache import sha256_file, sha256_tree
-from suite.card import Card, ModelRef
+from suite.card import Card, ModelRef, Norm
 from suite.converters import coreml, tflite
 from suite.converters.interface import Interface
 from suite.discovery import load_fixture
 from suite.errors import CaseError, OtherModel
-from suite.record import Stage
+from suite.record import Stage, Status
 from suite.runtimes import keras_layers, reads
 from suite.runtimes.base import Feed, TensorInfo, load_feed, match
 from suite.spec import Array, ImageInput
 
+_MOVED = 0.02  # of a weight's deviation, in another checkpoint
 _BATCH = 32  # samples a step, where the model takes any number
 
 
@@ -49,6 +50,10 @@ class Original(Protocol):
 
     def signature(self) -> Any:
         """A tf.function of keyword tensors at batch one, answering a dict."""
+        ...
+
+    def move(self, seed: int) -> None:
+        """Become another checkpoint: every weight a little elsewhere."""
         ...
 
 
@@ -111,6 +116,11 @@ class Workshop:
         arrays = match(load_feed(feed), self._original.inputs)
         return [np.asarray(arrays[info.name]) for info in self._original.inputs]
 
+    def batch_norms(self, ref: ModelRef, content: str) -> list[Norm]:
+        """The batch normalisations, in the model's order; none where it is no keras.Model."""
+        original = self._open(ref, content)
+        return original.batch_norms() if isinstance(original, KerasOriginal) else []
+
     def convert(
         self, ref: ModelRef, content: str, variant: str, calibration: Feed | None, destination: Path
     ) -> float:
@@ -130,6 +140,8 @@ class Workshop:
             self._forget()
             with reads.watched() as files:
                 self._original = _open_saved(ref.path) if ref.saved else _build(ref)
+            if ref.seed:
+                self._original.move(ref.seed)
             self._ref, self._content = ref, self._original.content()
             self._dependencies = tuple(
                 sorted((str(path), sha256_file(path)) for path in files if path.is_file())
@@ -245,6 +257,14 @@ class KerasOriginal:
             type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers[:3]
         )
 
+    def move(self, seed: int) -> None:
+        """Add noise of a fiftieth of its own deviation to each weight that is trained."""
+        random = np.random.default_rng(seed)
+        for weight in self._model.trainable_weights:
+            values = weight.numpy()
+            weight.assign(values + random.normal(0, _MOVED * float(values.std()), values.shape))
+        self._file = None  # it is no longer what the file holds
+
     def content(self) -> str:
         """Hash of the file, or of the configuration and every weight."""
         if self._file is not None:
@@ -263,6 +283,12 @@ class KerasOriginal:
             for start in range(0, len(ordered[0]), _BATCH)
         ]
         return {info.name: np.concatenate([part[i] for part in parts]) for i, info in enumerate(self.outputs)}
+
+    def batch_norms(self) -> list[Norm]:
+        """Of every layer, those within layers too."""
+        return [
+            _norm(layer) for layer in _layers(self._model) if type(layer).__name__ == "BatchNormalization"
+        ]
 
     @functools.cached_property
     def layers(self) -> keras_layers.Layers:
@@ -338,6 +364,14 @@ class SavedOriginal:
         for variable in variables.values():
             _check_finite(variable.name, variable.numpy())
 
+    def move(self, seed: int) -> None:
+        """Its weights are part of a graph."""
+        raise CaseError(
+            f"the SavedModel {self._path.name} cannot be given other weights: write a fixture that builds it",
+            stage=Stage.BUILD,
+            status=Status.SKIPPED,
+        )
+
     def content(self) -> str:
         """Hash of the folder's files."""
         return sha256_tree(self._path)
@@ -368,6 +402,24 @@ class SavedOriginal:
             return dict(self._function(**dict(zip(names, tensors, strict=True))))
 
         return tf.function(serve, input_signature=specs)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+
+
+def _norm(layer: Any) -> Norm:
+    mean = layer.moving_mean.numpy().astype(np.float64)
+    return Norm(
+        gamma=np.ones_like(mean) if layer.gamma is None else layer.gamma.numpy().astype(np.float64),
+        beta=np.zeros_like(mean) if layer.beta is None else layer.beta.numpy().astype(np.float64),
+        mean=mean,
+        variance=layer.moving_variance.numpy().astype(np.float64),
+        epsilon=float(layer.epsilon),
+    )
 
 
 def _flat(answers: Any) -> list[Any]:

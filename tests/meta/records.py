@@ -12,6 +12,7 @@ from suite.record import (
     Artifact,
     Check,
     CheckResult,
+    Contract,
     Cpu,
     ErrorStats,
     Latency,
@@ -58,6 +59,7 @@ STAGES = {
     Check.CONVERSION: Stage.CONVERT,
     Check.PARITY: Stage.COMPARE,
     Check.ACCURACY: Stage.COMPARE,
+    Check.CONTRACT: Stage.COMPARE,
     Check.BENCHMARK: Stage.MEASURE,
     Check.REALTIME: Stage.MEASURE,
 }
@@ -125,6 +127,11 @@ def accuracy(reference: float = 0.9, lost: int = 1, n: int = N, **changes: Any) 
         drop_interval=paired_drop_interval(lost + 1, 1, n) if lost >= 0 else (-0.02, 0.01),
         max_drop=0.02,
     )
+    return replace(made, **changes)
+
+
+def contract(**changes: Any) -> Contract:
+    made = Contract(photos=16, max_pixel_diff=3e-6, labels=10, same_label=1.0)
     return replace(made, **changes)
 
 
@@ -220,6 +227,7 @@ def passed(
         artifact=artifact(model, variant),
         parity=parity(SQNR_DB[variant]),
         accuracy=accuracy(ACCURACY.get(model, 0.9), 0 if "float" in variant else 2),
+        contract=contract(),
         latency=scaling[0],
         scaling=scaling,
         throughput=Throughput(inferences_per_second=rate, threads=2),

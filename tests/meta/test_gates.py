@@ -310,6 +310,7 @@ def test_memory(peak: int, limit: int | None, found: int) -> None:
         ("artifact", Gate.SIZE),
         ("parity", Gate.PARITY),
         ("accuracy", Gate.ACCURACY),
+        ("contract", Gate.CONTRACT),
         ("latency", Gate.LATENCY),
         ("memory", Gate.MEMORY),
     ],

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from suite.converters.contract import Told
 from suite.converters.interface import Interface
 from suite.coreml.checks import activations, features, photo, precision, storage
 from suite.coreml.checks.subject import Subject, Wrong
 from suite.errors import CaseError
-from suite.record import StaticCheck, Status
-from suite.spec import Array
+from suite.record import Stage, StaticCheck, Status
+from suite.spec import Array, Resize
 
 Check = Callable[[Subject], str]
 
@@ -56,6 +57,31 @@ def check(
         if samples is not None:
             found[ACTIVATIONS] = _outcome(activations.activations, subject)
     return found
+
+
+def told(path: Path, variant: str, interface: Interface) -> Told:
+    """What the file says to an app of photos and labels; CaseError where it cannot be read."""
+    subject = Subject(path, variant, interface, converted=False)
+    try:
+        labels, read = features.names(subject) or None, photo.told(subject)
+    except CaseError:
+        raise
+    except Exception as error:  # a hostile file leads a reader anywhere
+        raise CaseError(
+            f"the file is put together as no converter does it ({type(error).__name__}: {error})",
+            stage=Stage.LOAD,
+        ) from error
+    if read is None:
+        return Told(labels=labels, described=False, by_metadata=False)
+    colours, (scale, bias), words = read
+    return Told(
+        mean=tuple(-offset / factor for factor, offset in zip(scale, bias, strict=True)),
+        std=tuple(1 / factor for factor in scale),
+        channels=colours if colours in ("RGB", "BGR") else "grey",
+        resize=next((str(one) for one in Resize if one.replace("_", " ") in words), ""),
+        labels=labels,
+        by_metadata=False,
+    )
 
 
 def _outcome(one: Check, subject: Subject) -> StaticCheck:

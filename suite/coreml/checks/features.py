@@ -182,6 +182,11 @@ def labels(subject: Subject) -> str:
     return f"{len(found)} labels in order"
 
 
+def names(subject: Subject) -> tuple[str, ...]:
+    """The labels that the file gives to its scores, in their order; empty where it has none."""
+    return tuple(_labels(subject)[0])
+
+
 def _labels(subject: Subject) -> tuple[list[str], int]:
     """The labels, and how many scores they stand for (-1: not known)."""
     spec = subject.saved.spec

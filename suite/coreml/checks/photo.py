@@ -42,6 +42,23 @@ def image(subject: Subject) -> str:
     return f"{colours}, scaled and shifted as {want.mode.name}"
 
 
+def told(subject: Subject) -> tuple[str, Array, str] | None:
+    """Colour order, scale and bias (2, 3), and the words on the input; None where it takes numbers.
+
+    Where a layer of the model scales too, that of several readings counts which
+    is nearest to what the fixture states.
+    """
+    photos = [one for one in subject.saved.spec.description.input if one.type.HasField("imageType")]
+    if not photos or subject.interface.image is None:
+        return None
+    kind, mode = photos[0].type.imageType, subject.interface.image.mode
+    expected = np.array([mode.scale, mode.bias])
+    size = np.maximum(np.abs(expected), [[1e-6], [1.0]])
+    found = _photo_scalings(subject, photos[0].name)
+    nearest = min(found, key=lambda one: float((np.abs(one - expected) / size).max()))
+    return kind.ColorSpace.Name(kind.colorSpace), nearest, photos[0].shortDescription
+
+
 def _near(found: Array, expected: Array) -> bool:
     slack = _SCALE_TOLERANCE * np.maximum(np.abs(expected), [[1e-6], [1.0]])
     return bool((np.abs(found - expected) <= slack).all())

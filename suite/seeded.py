@@ -1,0 +1,90 @@
+"""Good conversions under many seeds: what the gate says against them is a false alarm.
+
+A seed is another checkpoint (every weight moved a little), converted anew;
+another draw of the samples to calibrate with and of those held out; and other
+generated inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from suite.data.drawn import Drawn
+from suite.errors import StagedError
+from suite.feeds import Feeds
+from suite.gates import Finding
+from suite.lab import Lab
+from suite.matrix import Case
+from suite.original import Original
+from suite.spec import Dataset, ModelSpec
+
+AS_IT_IS = 0  # the seed of the bundled weights and the data set's own split
+
+
+class SeededLab(Lab):
+    """A lab whose models and samples can be drawn anew."""
+
+    seed = AS_IT_IS
+
+    def reseed(self, seed: int) -> None:
+        """From now on, every model is of this seed."""
+        if seed != self.seed:
+            self.seed = seed
+            self._forget()
+
+    def _original(self, spec: ModelSpec) -> Original:
+        return Original(spec, self._weights, self.cache, self.pool, seed=self.seed)
+
+    def _feeds(self, original: Original) -> Feeds:
+        if self.seed == AS_IT_IS:
+            return super()._feeds(original)
+        return self._make_feeds(original, self._drawn(original.spec), self.seed)
+
+    def _drawn(self, spec: ModelSpec) -> Dataset | None:
+        own = self._dataset or (spec.dataset() if spec.dataset is not None else None)
+        return Drawn(own, self.seed) if own is not None else None
+
+
+def alarms(
+    lab: SeededLab, number: int, cases: Sequence[Case], judge: Callable[[Case], Sequence[Finding]]
+) -> Iterator[str]:
+    """What `judge` says against good conversions of one model under one seed."""
+    lab.reseed(number)
+    for case in cases:
+        called = f"{case.id}, seed {number}" if number else f"{case.id} as it is"
+        try:
+            found = judge(case)
+        except StagedError as error:
+            yield f"{called}: {error}"
+            continue
+        yield from (f"{called}: {one.message}" for one in found[:1])
+
+
+def plan(
+    lab: SeededLab, cases: Sequence[Case], runs: int, seed: int = 0
+) -> list[tuple[int, tuple[Case, ...]]]:
+    """Seeds, each with cases of one model: every case as it is, and `runs` seeded ones in all.
+
+    Every case comes once anew; all further runs are of the smallest model.
+    """
+    small = [case for case in cases if case.spec.name == _smallest(lab, cases)]
+    quick = [case for case in small if case.variant.format == "tflite"] or small
+    planned = [(AS_IT_IS, own) for own in _by_model(cases)]
+    planned += [(seed + 1, own) for own in _by_model(cases[:runs])]
+    left, number = runs - min(runs, len(cases)), seed + 2
+    while left > 0:
+        planned.append((number, tuple(quick[:left])))
+        left, number = left - len(quick), number + 1
+    return planned
+
+
+def _by_model(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
+    return [tuple(group) for _, group in groupby(cases, lambda case: case.spec.name)]
+
+
+def _smallest(lab: SeededLab, cases: Sequence[Case]) -> str:
+    """The model that takes least to convert."""
+    specs = [own[0].spec for own in _by_model(cases)]
+    sizes = {spec.name: lab.subject(spec).original.card.parameters for spec in specs}
+    return min(sizes, key=lambda name: sizes[name])
