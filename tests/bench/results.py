@@ -39,9 +39,11 @@ def main(profile: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="pocketproof-bench-") as folder:
         many = _write(Path(folder) / "gate", 10_000)
         gate = [sys.executable, "-m", "suite", "gate", many]
+        before = _children_cpu()
         gating = [
             _seconds(lambda: subprocess.run(gate, check=True, capture_output=True)) for _ in range(GATES)
         ]
+        cpu = (_children_cpu() - before) / GATES
         some = _write(Path(folder) / "report", 1000)
         building = [_seconds(lambda: report.build(some, Thresholds())) for _ in range(BUILDS)]
         page = some / report.INDEX
