@@ -12,11 +12,12 @@ import pytest
 from suite import baseline
 from suite.__main__ import main
 from suite.errors import UsageError
-from suite.gates import Finding, Gate
+from suite.gates import Finding, Gate, Verdict
 from suite.record import Check, Record, Status, encode
-from suite.store import Results
+from suite.store import Results, load
 from suite.thresholds import BaselineTolerance, Thresholds
 from tests.meta import records
+from tests.meta.product import ROOT
 
 HERE = {"fingerprint": "aaaa", "cpu": "one", "system": "Linux", "machine": "x86_64", "cores": 2}
 ELSEWHERE = {**HERE, "fingerprint": "bbbb", "cpu": "two"}
@@ -167,9 +168,35 @@ def test_set_show_and_gate_from_the_command_line(tmp_path: Path, capsys: pytest.
     assert main(["gate", str(run), "--baseline", str(tmp_path / "nowhere")]) == 2
 
 
+COMMITTED = sorted((ROOT / baseline.FOLDER).glob(f"*/{baseline.FILE}"))
+
+
+def test_a_baseline_is_committed_and_small() -> None:
+    assert COMMITTED
+    assert all(path.stat().st_size < 100_000 for path in COMMITTED)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_a_committed_baseline_holds_its_own_machine_and_says_unlike_of_any_other(path: Path) -> None:
+    def judged(run: list[Record]) -> tuple[Verdict, list[Finding]]:
+        verdict = baseline.judge(Results(run, []), Thresholds(), ROOT / baseline.FOLDER)
+        return verdict, [finding for finding in verdict.findings if finding.gate is Gate.BASELINE]
+
+    kept = load(path).records
+    assert {baseline.environment_name(record) for record in kept} == {path.parent.name}
+    assert judged(kept)[1] == []
+    elsewhere = [
+        replace(record, environment={**record.environment, "fingerprint": "another"}) for record in kept
+    ]
+    verdict, (unlike,) = judged(elsewhere)
+    assert not verdict.passed
+    assert unlike.inconclusive
+    assert f"{len(kept)} cases are unlike the baseline" in unlike.message
+    assert all(record.case_id in unlike.message for record in kept)
+
+
 def test_the_tolerance_is_that_of_pyproject_and_can_be_moved(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    assert Thresholds.load(root / "pyproject.toml").baseline == BaselineTolerance()
+    assert Thresholds.load(ROOT / "pyproject.toml").baseline == BaselineTolerance()
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.pocketproof.baseline]\nmax_p50_ratio = 1.5\nmax_size_ratio = "unbounded"\n')
     moved = Thresholds.load(path).baseline
