@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,17 @@ CORNERS = (
 )
 
 
-@lru_cache(maxsize=4)
+_drawing = Lock()  # Hypothesis parses source, which two threads of Python 3.11 cannot do at once
+
+
 def patterns(count: int = COUNT, seed: int = 0) -> tuple[Pattern, ...]:
     """The corners and what Hypothesis draws, without repeats; the same for a seed, to be cached."""
+    with _drawing:
+        return _patterns(count, seed)
+
+
+@lru_cache(maxsize=4)
+def _patterns(count: int, seed: int) -> tuple[Pattern, ...]:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from suite import generated
 from suite.generated import CORNERS, COUNT, Pattern, patterns, photos
 
 PRINT = """
@@ -78,3 +80,10 @@ def test_noise_stays_between_its_levels_whichever_is_lower() -> None:
 @pytest.mark.parametrize("pattern", CORNERS, ids=str)
 def test_a_pattern_names_its_recipe(pattern: Pattern) -> None:
     assert str(pattern).startswith(f"{pattern.kind} (")
+
+
+def test_threads_that_draw_at_once_draw_the_same() -> None:
+    generated._patterns.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        drawn = list(threads.map(lambda seed: generated.patterns(seed=seed), [3, 4, 3, 4] * 3))
+    assert len(set(drawn)) == 2
