@@ -20,7 +20,7 @@ from suite.spec import Budget, Tolerance
 
 Bound = float | int | None
 
-AGREEMENT_MARGIN = 0.03  # of 64 samples two, by which two kinds of rounding may part
+AGREEMENT_MARGIN = 0.03  # of 32 samples one, by which two kinds of rounding may part
 UNBOUNDED = "unbounded"  # how a file says None, which TOML lacks
 _WORDS = ("source", "reason")
 TOLERANCE_BOUNDS = tuple(item.name for item in fields(Tolerance) if item.name not in _WORDS)

@@ -343,6 +343,14 @@ class Expected:
         self._groups, self._fixed = groups(model), fixed_steps(model, bits)
         self._taken_over = dict(_taken_over(model))
 
+    def covered(self, index: int, step: Step) -> bool:
+        """Whether all that calibration saw can be told apart, to half a step at both ends."""
+        low, high = self._ranges[index]
+        lowest, highest = _limits(self._bits)
+        below = (lowest - step.zero_point) * step.scale - min(low, 0.0)
+        above = max(high, 0.0) - (highest - step.zero_point) * step.scale
+        return bool(max(below, above) <= HALF * step.scale)
+
     def candidates(self, index: int) -> Iterator[Step]:
         """By its own range, by those of all tensors that it shares its step with, and by theirs together."""
         members = self._groups.get(index, frozenset({index}))
@@ -355,6 +363,10 @@ class Expected:
             if together and np.isfinite(self._ranges[together]).all():
                 low, high = self._ranges[together, 0].min(), self._ranges[together, 1].max()
                 yield step_of(float(low), float(high), self._bits)
+
+
+def _limits(bits: int) -> tuple[int, int]:
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
 def _taken_over(model: Flatbuffer) -> Iterator[tuple[int, int]]:
@@ -376,9 +388,14 @@ def _range(artifact: Layout, expected: Expected, one: tuple[str, int, int], conv
     if found is None:
         return ""  # it is computed in float, which the record's operators by precision tell
     candidates = list(expected.candidates(index))
-    if not candidates or any(_alike(found, step, converted) for step in candidates):
+    if not candidates:
         return ""
-    nearest = min(candidates, key=lambda step: abs(np.log(step.scale / found.scale)))
+    widest = max(step.scale for step in candidates)
+    if any(_alike(found, step, converted) for step in candidates):
+        return ""
+    if converted and found.scale <= FAR * widest and expected.covered(index, found):
+        return ""  # by a tensor that was calibrated together with this one
+    nearest = min(candidates, key=lambda step: abs(np.log(step.scale / max(found.scale, 1e-30))))
     return (
         f"{layer} has scale {found.scale:.4g} and zero point {found.zero_point}, calibration says "
         f"{nearest.scale:.4g} and {nearest.zero_point}"
