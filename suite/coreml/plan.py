@@ -183,8 +183,8 @@ def _execute(
                 value = _held(step, name, declared, answer)
             try:
                 size = _bytes(value)
-                budget.spend(size // 4 * ELEMENT_WORK)
                 budget.hold(name, size)
+                budget.spend(size // 4 * ELEMENT_WORK)
             except TooMuch as error:
                 raise failure(step, str(error)) from error
             values[name] = value

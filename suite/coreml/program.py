@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class Program:
         self.constants: dict[str, Any] = {}
         self._packed: dict[str, Declared] = {}
         self._defined: dict[str, Declared | None] = {}
+        self._names: dict[str, str] = {}  # of the outer block: name -> what it is called in the plan
+        self._visible = self._names  # of the block that is read
+        self._taken: set[str] = set()  # by the outer block, and by inner ones so far
         self._constant: set[str] = set()
         self._count = 0
         self.labels: tuple[Any, ...] = ()
@@ -44,6 +47,7 @@ class Program:
         body = self._body(function)
         _refuse_unknown(body)
         self._check_unpacked(body)
+        self._taken.update(output.name for one in body.operations for output in one.outputs)
         self.inputs = self._inputs(function)
         self.block = self._block(body, tuple(self.inputs), 0)
         finish(self.block, self.block.outputs)
@@ -85,14 +89,13 @@ class Program:
                     stage=Stage.LOAD,
                 )
             check_room(declared, f"the input {one.name}")
-            found[one.name] = declared
-            self._define(one.name, declared, "the function")
+            found[self._define(one.name, declared, "the function")] = declared
         return found
 
     def _block(self, message: Any, inputs: tuple[str, ...], depth: int) -> Block:
         if depth > _DEEPEST:
             raise self._bad(f"its blocks are nested deeper than {_DEEPEST}")
-        block = Block(inputs=inputs, outputs=tuple(message.outputs))
+        block = Block(inputs=inputs, outputs=())
         for operation in message.operations:
             self._count += 1
             if self._count > MOST_OPERATIONS:
@@ -100,9 +103,10 @@ class Program:
             step = self._step(operation, depth)
             if step is not None:
                 block.steps.append(step)
-        for name in block.outputs:
-            if name not in self._defined:
+        for name in message.outputs:
+            if name not in self._visible:
                 raise self._bad(f"its block answers {name!r}, which nothing defines")
+        block.outputs = tuple(self._visible[name] for name in message.outputs)
         return block
 
     def _step(self, operation: Any, depth: int) -> Step | Branch | None:
@@ -127,9 +131,8 @@ class Program:
                 stage=Stage.LOAD,
             )
         memo: dict[str, Any] | None = {} if known.packs and not set(known.packs) & sources.keys() else None
+        outputs = self._define_all(outputs, place)
         step = Step(operation.type, place, known, constants, sources, outputs, memo)
-        for name, declared in outputs:
-            self._define(name, declared, place)
         if operation.type == "classify":
             self.labels = tuple(np.asarray(constants.get("classes", ())).reshape(-1).tolist())
         if operation.type.startswith("constexpr_"):
@@ -147,12 +150,13 @@ class Program:
         given = [given] if isinstance(given, str) else given
         if (operation.type == "cond") != bool(pred) or not isinstance(pred, str) or (pred and given):
             raise self._bad(f"the operation {place} lacks what decides it")
-        blocks = []
-        for message in operation.blocks:
-            names = tuple(one.name for one in message.inputs)
-            for one in message.inputs:
-                self._define(one.name, self._declared(one, place), place)
+        blocks, around = [], self._visible
+        for message in operation.blocks:  # what one block defines, the other does not see
+            self._visible = dict(around)
+            inputs = [(one.name, self._declared(one, place)) for one in message.inputs]
+            names = tuple(name for name, _ in self._define_all(inputs, place))
             blocks.append(self._block(message, names, depth + 1))
+        self._visible = around
         fits = [len(blocks[1].outputs) == len(outputs)]
         if operation.type == "cond":
             fits += [len(blocks[0].outputs) == len(outputs), not blocks[0].inputs, not blocks[1].inputs]
@@ -161,8 +165,7 @@ class Program:
             fits.append(len(blocks[0].outputs) == 1)
         if not all(fits):
             raise self._bad(f"the operation {place} and its blocks disagree in what they take and answer")
-        for name, declared in outputs:
-            self._define(name, declared, place)
+        outputs = self._define_all(outputs, place)
         return Branch(operation.type, place, pred, tuple(given), tuple(blocks), outputs)
 
     # --- names and types ------------------------------------------------------------
@@ -182,10 +185,20 @@ class Program:
         check_room(declared, f"the operation {place}")
         return declared
 
-    def _define(self, name: str, declared: Declared | None, place: str) -> None:
-        if name in self._defined:
+    def _define(self, name: str, declared: Declared | None, place: str) -> str:
+        """What a new value is called in the plan: its name, unless another block has one of that name."""
+        if name in self._visible:
             raise self._bad(f"the name {name!r} is defined a second time, by {place}")
-        self._defined[name] = declared
+        inner = self._visible is not self._names
+        own = f"{name} @{len(self._defined)}" if inner and name in self._taken else name
+        self._taken.add(own)
+        self._visible[name], self._defined[own] = own, declared
+        return own
+
+    def _define_all(
+        self, values: Iterable[tuple[str, Declared | None]], place: str
+    ) -> tuple[tuple[str, Declared | None], ...]:
+        return tuple((self._define(name, declared, place), declared) for name, declared in values)
 
     def _arguments(
         self, operation: Any, place: str, *, fold: bool = True
@@ -213,11 +226,11 @@ class Program:
             name = f"{place} #{len(self.constants)}"
             self._keep(name, self._value(binding.value, place))
             return name
-        if binding.name not in self._defined:
+        if binding.name not in self._visible:
             raise self._bad(
                 f"{place} needs {binding.name[:80]!r} before anything defines it: the graph is cyclic or torn"
             )
-        return str(binding.name)
+        return self._visible[binding.name]
 
     def _keep(self, name: str, value: Any) -> None:
         self.constants[name] = value
@@ -237,8 +250,7 @@ class Program:
             stated = declared_type(message.type)
             if stated != declared:
                 raise self._bad(f"the constant {place} is declared {declared} and holds {stated}")
-        self._define(name, declared, place)
-        self._keep(name, value)
+        self._keep(self._define(name, declared, place), value)
 
     def _value(self, message: Any, place: str) -> Any:
         """A constant as operators take it: an array, a string, or a list."""

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 MOST_LIVE_BYTES = 4 << 30  # of all values that are needed at one time; a phone gives an app less
 MOST_WORK = 1 << 40  # multiply-adds; two hundred times those of ResNet50, some minutes of NumPy
-STEP_WORK = 1 << 20  # what one operation costs, however little it has to do: a loop of nothing ends, too
+STEP_WORK = 1 << 21  # what one operation costs, however little it has to do: a loop of nothing ends, too
 CALL_WORK = 1 << 18  # the same of one call of NumPy within it
 ELEMENT_WORK = 16  # what one element costs that is computed by itself, such as an exponential
 

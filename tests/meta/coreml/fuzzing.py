@@ -25,7 +25,7 @@ from suite.errors import PocketproofError
 from tests.meta.coreml.writing import small, small_network
 
 MEMORY_BYTES = 3 << 30
-SECONDS = 60  # of one example
+SECONDS = 60  # of the processor, for one example
 NUMBERS = (0, 1, -1, 2, 3, 7, 255, 1 << 16, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 63) - 1)
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-30, 1e30, float("inf"), float("nan"))
 WORDS = ("", "x", "y", "c", "same", "valid", "custom", "../x", "/etc/passwd", "\0", "\u00e9" * 300)
@@ -40,11 +40,11 @@ def main(kind: str, seed: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             path = SPOILT[kind](draw, Path(folder) / str(number))
-            signal.alarm(SECONDS)  # ends the process, which the test sees
-            start = time.perf_counter()
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)  # ends the process, which the test sees
+            start = time.process_time()
             ends[outcome(path)] += 1
-            slowest = max(slowest, time.perf_counter() - start)
-            signal.alarm(0)
+            slowest = max(slowest, time.process_time() - start)
+            signal.setitimer(signal.ITIMER_PROF, 0)
     print(json.dumps({"ends": ends, "slowest": slowest}))
 
 

@@ -156,7 +156,7 @@ def control_flow(destination: Path, kind: str, flow: str, xs: list[Any]) -> list
         return tf.while_loop(lambda y: tf.reduce_sum(y) < 20.0, lambda y: [y * 1.5 + 1.0], [x])[0]
 
     def serve(x: Any) -> Any:
-        found = {"cond": cond, "while": loop, "nested": lambda x: cond(loop(cond(x)))}[flow](x)
+        found = {"cond": cond, "while": loop, "both": lambda x: loop(cond(x))}[flow](x)
         return tf.identity(found, name="y")
 
     made = _save_function(ct, tf, serve, [3], ct.Shape((3,)), kind, destination)

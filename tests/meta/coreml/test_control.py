@@ -16,7 +16,7 @@ from suite.record import Stage
 from suite.runtimes import Pool
 
 KINDS = ("mlprogram", "neuralnetwork")
-FLOWS = ("cond", "while", "nested")
+FLOWS = ("cond", "while", "both")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,7 +44,10 @@ def test_what_never_ends_or_fills_the_memory_would_be_seen() -> None:
         "import resource, signal\nimport numpy as np\nfrom tests.meta.coreml import fuzzing\n"
         "resource.setrlimit(resource.RLIMIT_AS, (fuzzing.MEMORY_BYTES,) * 2)\n{}"
     )
-    for spoil in ("np.ones(fuzzing.MEMORY_BYTES // 4)", "signal.alarm(1)\nwhile True: pass"):
+    for spoil in (
+        "np.ones(fuzzing.MEMORY_BYTES // 4)",
+        "signal.setitimer(signal.ITIMER_PROF, 1)\nwhile True: pass",
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code.format(spoil)],
             cwd=ROOT,
