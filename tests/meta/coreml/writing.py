@@ -114,8 +114,13 @@ class Package:
         (folder / "model.mlmodel").write_bytes(self.model.SerializeToString())
         (folder / "weights" / "weight.bin").write_bytes(bytes(self.weights))
         items = {
-            "1": {"path": "com.apple.CoreML/model.mlmodel", "name": "model.mlmodel"},
-            "2": {"path": "com.apple.CoreML/weights", "name": "weights"},
+            number: {
+                "author": "com.apple.CoreML",
+                "description": "CoreML Model",
+                "name": name,
+                "path": f"com.apple.CoreML/{name}",
+            }
+            for number, name in (("1", "model.mlmodel"), ("2", "weights"))
         }
         (path / "Manifest.json").write_text(
             json.dumps({"fileFormatVersion": "1.0.0", "itemInfoEntries": items, "rootModelIdentifier": "1"})
