@@ -29,6 +29,7 @@ from suite.spec import Array
 
 MARGIN_DB = 6.0  # below the floor: the power of the error is four times what rounding explains
 AT_ONCE_BYTES = 192 << 20  # of an artifact's tensors
+_NAMING = 2  # how tensors are named here: what is cached under other names is matched anew
 _FOREIGN = 0.5  # with fewer tensors known by name than this, the file comes from another converter
 
 
@@ -98,6 +99,7 @@ class Apart:
             "artifact": facts.sha256,
             "format": good.variant.format,
             "same": SAME,
+            "naming": _NAMING,
         }
 
         def build(made: Path) -> None:

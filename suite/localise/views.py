@@ -24,6 +24,7 @@ from suite.spec import VARIANTS, Array, Target
 _NODE = re.compile(r"[Nn]ode number (\d+)")
 _PRECISION = re.compile(r"(_cast_fp(16|32))+(_\d+)?$")  # what Core ML's converter adds where it casts
 LAST = " channels last"
+_COUNTER = re.compile(r"(?<=\D)\d+$|_int16$")  # what TFLite's adds to names that would be there twice
 _PASSES_ON = ("QUANTIZE", "DEQUANTIZE")  # the same reals in another type
 
 
@@ -100,7 +101,8 @@ class TfliteView:
     def _shown(self, index: int) -> Shown:
         tensor, maker = self.anatomy.tensors[index], self.anatomy.maker[index]
         held = self.anatomy.tensors[maker.inputs[0]] if maker.name == "DEQUANTIZE" else tensor
-        return Shown(key=f"t{index}", name=tensor.name, operator=maker.name, low=held.low, high=held.high)
+        name = _COUNTER.sub("", tensor.name) if ";" in tensor.name else tensor.name
+        return Shown(key=f"t{index}", name=name, operator=maker.name, low=held.low, high=held.high)
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
         """(n, ...) reals by key."""

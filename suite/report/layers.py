@@ -8,7 +8,8 @@ from suite.record import LayerError, Localisation
 from suite.report.plots import INK, MUTED, SERIES, Plot, Spec, draw
 
 _SERIES_NAMES = ("this layer alone", "its floor", "all up to here")
-_LOW, _HIGH = -20.0, 160.0  # dB; what lies beyond is drawn at the edge
+_LOW = -20.0  # dB; what lies below is drawn there
+_ABOVE = 25.0  # the highest floor; what lies higher, as of layers that only pass on, is drawn there
 _HEIGHT = 220
 
 
@@ -17,7 +18,8 @@ def plot(found: Localisation) -> Plot | None:
     if not found.layers:
         return None
     suspect = next((i for i, one in enumerate(found.layers) if one.layer == found.suspect), None)
-    values = [value for place, one in enumerate(found.layers) for value in _values(place, one)]
+    high = max(one.floor_db for one in found.layers) + _ABOVE
+    values = [value for place, one in enumerate(found.layers) for value in _values(place, one, high)]
     layers: list[Spec] = [
         {"mark": {"type": "line", "strokeWidth": 1.4}},
         {
@@ -67,7 +69,7 @@ def plot(found: Localisation) -> Plot | None:
     )
 
 
-def _values(place: int, one: LayerError) -> list[dict[str, Any]]:
+def _values(place: int, one: LayerError, high: float) -> list[dict[str, Any]]:
     numbers = (one.own_db, one.floor_db, one.sqnr_db)
     words = (
         one.message or f"{one.own_db:.1f} dB alone, floor {one.floor_db:.1f} dB, {one.sqnr_db:.1f} dB so far"
@@ -76,7 +78,7 @@ def _values(place: int, one: LayerError) -> list[dict[str, Any]]:
         {
             "place": place,
             "what": what,
-            "db": round(max(_LOW, min(_HIGH, number)), 2),
+            "db": round(max(_LOW, min(high, number)), 2),
             "label": f"{one.layer} ({one.operator}): {words}",
         }
         for what, number in zip(_SERIES_NAMES, numbers, strict=True)

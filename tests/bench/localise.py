@@ -1,4 +1,4 @@
-"""Whether planted faults are placed in the right layer: `python -m tests.bench.localise [MODEL ...]`.
+"""Whether planted faults are placed in the right layer: `python -m tests.bench.localise [MODEL[/VARIANT]]`.
 
 Plants every fault of weights and graph that `prove` knows in the smoke models,
 float32 and int8, and asks `localise` for the layer. Right is a layer whose
@@ -55,10 +55,9 @@ def main(_profile: str = "") -> bool:
     return measure(())
 
 
-def measure(models: Sequence[str]) -> bool:
+def measure(wanted: Sequence[str]) -> bool:
     """Plant, localise, print a line each; whether the rate holds and no good conversion is suspected."""
-    request = Request(profile="smoke", models=tuple(models), variants=("float32", "int8"))
-    chosen = [case for case in cases(discover(BUNDLED), request) if str(case.target) == "host/litert-xnnpack"]
+    chosen = [case for name in wanted or ("",) for case in _cases(*name.split("/"))]
     placed: list[Placed] = []
     alarms = 0
     lab = Lab(default_cache(), Thresholds(), threads=2)
@@ -88,6 +87,13 @@ def measure(models: Sequence[str]) -> bool:
         flush=True,
     )
     return holds
+
+
+def _cases(model: str, *variants: str) -> list[Case]:
+    request = Request(
+        profile="smoke", models=(model,) if model else (), variants=variants or ("float32", "int8")
+    )
+    return [case for case in cases(discover(BUNDLED), request) if str(case.target) == "host/litert-xnnpack"]
 
 
 def plant(lab: Lab, case: Case, fault: Fault, good: Path, scratch: Path) -> Placed | None:
