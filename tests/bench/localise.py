@@ -98,10 +98,11 @@ def _cases(model: str, *variants: str) -> list[Case]:
 
 def plant(lab: Lab, case: Case, fault: Fault, good: Path, scratch: Path) -> Placed | None:
     """One fault, localised; None where it cannot be planted or changes no answer."""
-    assert fault.alter is not None
+    if fault.alter is None and fault.refold is None:
+        return None
     path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}.tflite"
     try:
-        path.write_bytes(fault.alter(good.read_bytes()))
+        path.write_bytes(altered(lab, case, fault, good.read_bytes()))
     except Inapplicable:
         return None
     faulty = replace(case, artifact=path)
@@ -111,6 +112,14 @@ def plant(lab: Lab, case: Case, fault: Fault, good: Path, scratch: Path) -> Plac
     return Placed(fault.name, right, near, localise(lab, faulty, path, sha256_file(path)))
 
 
+def altered(lab: Lab, case: Case, fault: Fault, data: bytes) -> bytes:
+    """The file with a fault in it; raises Inapplicable."""
+    if fault.refold is not None:
+        return fault.refold(data, lab.subject(case.spec).original.batch_norms())
+    assert fault.alter is not None
+    return fault.alter(data)
+
+
 def truth(
     lab: Lab, case: Case, good: Path, faulty: Path, scratch: Path
 ) -> tuple[frozenset[str], frozenset[str]]:
@@ -118,9 +127,11 @@ def truth(
     apart = Apart(lab, case, good, scratch)
     before, after = Flatbuffer(good.read_bytes()), Flatbuffer(faulty.read_bytes())
     layer_of = {one.shown.key: one.layer for one in apart.held}
+    now = {int(one.outputs[0]): one for one in after.graph.operators}  # new tensors have new numbers
     right = set()
-    for old, new in zip(before.graph.operators, after.graph.operators, strict=False):
-        if _described(before, old) != _described(after, new):
+    for old in before.graph.operators:
+        new = now.get(int(old.outputs[0]))
+        if new is None or _described(before, old) != _described(after, new):
             right |= {layer_of.get(f"t{index}", f"operator of t{index}") for index in old.outputs}
     if list(before.graph.outputs) != list(after.graph.outputs):
         right |= {apart.held[-1].layer, *(layer_of.get(f"t{index}", "") for index in after.graph.outputs)}

@@ -21,7 +21,7 @@ from suite.record import ChainStep, Check, LayerError, Localisation, Stage, Stat
 from suite.recorder import Recorder
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from suite.thresholds import Thresholds
-from tests.bench.localise import truth
+from tests.bench.localise import altered, truth
 from tests.meta.coreml.planting import Copy
 
 
@@ -39,9 +39,8 @@ def _case(variant: str, target: str = "host/litert-xnnpack") -> Case:
 
 def _planted(lab: Lab, case: Case, name: str, folder: Path) -> Case:
     (fault,) = select((name,))
-    assert fault.alter is not None
     path = folder / f"{name}.tflite"
-    path.write_bytes(fault.alter(lab.artifact(case)[0].read_bytes()))
+    path.write_bytes(altered(lab, case, fault, lab.artifact(case)[0].read_bytes()))
     return replace(case, artifact=path)
 
 
@@ -73,6 +72,8 @@ def test_a_good_conversion_has_no_suspect(lab: Lab, variant: str) -> None:
         ("pooling_exchanged", "pool2"),
         ("softmax_doubled", "scores"),
         ("output_of_another_layer", "scores"),
+        ("softmax_axis", "scores"),
+        ("background_score", "scores"),
     ],
 )
 def test_a_fault_is_placed_in_its_layer(
