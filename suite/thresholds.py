@@ -38,8 +38,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_accuracy_drop": (-1.0, 1.0),
 }
 
-FLOOR_MARGIN_DB = 3.0
-MIN_FLOOR_DB = 3.0
+FLOOR_MARGIN_DB = 3.0  # twice the noise of rounding; good conversions lie half a dB below at most
+MIN_FLOOR_DB = 0.0  # where noise is as large as the signal
 
 _FLOAT32 = Tolerance(
     max_scaled_diff=1e-4,

@@ -344,12 +344,18 @@ class Expected:
         self._taken_over = dict(_taken_over(model))
 
     def covered(self, index: int, step: Step) -> bool:
-        """Whether all that calibration saw can be told apart, to half a step at both ends."""
-        low, high = self._ranges[index]
+        """Whether all that calibration saw can be told apart, to half a step at both ends.
+
+        Of tensors that share a step, all that was seen of one of them: what
+        pooling or another branch leaves out may be clipped before.
+        """
         lowest, highest = _limits(self._bits)
-        below = (lowest - step.zero_point) * step.scale - min(low, 0.0)
-        above = max(high, 0.0) - (highest - step.zero_point) * step.scale
-        return bool(max(below, above) <= HALF * step.scale)
+        for low, high in self._ranges[list(self._groups.get(index, {index}))]:
+            below = (lowest - step.zero_point) * step.scale - min(low, 0.0)
+            above = max(high, 0.0) - (highest - step.zero_point) * step.scale
+            if max(below, above) <= HALF * step.scale:
+                return True
+        return False
 
     def candidates(self, index: int) -> Iterator[Step]:
         """By its own range, by those of all tensors that it shares its step with, and by theirs together."""
