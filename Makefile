@@ -16,7 +16,7 @@ validate: setup  ## convert, check, measure, report and gate the default profile
 	$(BIN)/pytest -n $(JOBS) -v
 
 test: setup  ## the suite's own tests, a real model from end to end among them
-	$(BIN)/pytest tests/meta $(DEVICES:%=--ignore=%) -n $(JOBS)
+	$(BIN)/pytest tests/meta -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -26,8 +26,8 @@ lint: setup
 bench: setup  ## the suite's own speed, as ratios; minutes long, on an idle machine
 	$(BIN)/python -m tests.bench
 
-test-devices: setup  ## stand-in phones with a real adbd, the on-device runner, Xcode's tools: tens of minutes
-	$(BIN)/pytest $(DEVICES)
+test-devices: setup  ## of these, the ones on stand-in phones, of the on-device runner, and of Xcode's tools
+	$(BIN)/pytest $(DEVICES) -n $(JOBS)
 
 device-runner: setup  ## build the runner that measures on phones, for x86_64 and arm64-v8a
 	$(BIN)/python -m suite.devices.bundle

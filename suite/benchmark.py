@@ -15,6 +15,7 @@ from suite.record import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughpu
 from suite.runtimes.base import Feed, MemoryUse, Timing, TimingPolicy
 from suite.runtimes.worker import Worker
 from suite.spec import Array, Target
+from suite.stats import median_ms
 
 MEMORY_RUNS = 5
 SUSTAINED_WINDOW_SECONDS = 10.0
@@ -65,10 +66,10 @@ _HERE = {"gpu": "the engine runs on the CPU", "thermal": "the machine is not a b
 
 def speed_on_phone(session: DeviceSession, sample: Feed, policy: TimingPolicy, cool_seconds: float) -> Speed:
     """As `speed`, with what the phone says of its heat, clocks and GPU; a hot phone is waited for."""
-    timing, watch = vitals.watched(
-        session.device,
-        lambda before: session.time(sample, policy, before.gpu_file),
-        cool_seconds=cool_seconds,
+    before, waited_seconds = vitals.cooled(session.device, cool_seconds)
+    timing = session.time(sample, policy, before.gpu_file)
+    watch = vitals.Watch(
+        before=before, after=session.after or vitals.look(session.device), waited_seconds=waited_seconds
     )
     thermal, unsaid = watch.record()
     source = watch.before.gpu_file
@@ -145,6 +146,11 @@ def measure_sustained(
         temperatures=use.temperatures,
         frequencies_mhz=use.frequencies_mhz,
     )
+
+
+def played(latency: Latency) -> tuple[int, ...]:
+    """The samples that a SampleClock replays: their median alone where the tool kept none."""
+    return latency.samples_ns or (round(median_ms(latency) * 1e6),)
 
 
 class SampleClock:

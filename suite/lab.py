@@ -357,6 +357,11 @@ class Lab:
         else:  # no photos: the samples as the model takes them, which leaves less to preprocess
             image, sample = None, next(iter(feeds.one().values()))
             frames = [sample[0]]
+        if case.target.on_android:
+            with self._session(case.target, path, threads) as session:
+                assert isinstance(session, DeviceSession)
+                use = session.realtime(frames, image, realtime.PLAN)
+            return realtime.recorded(use, frames[0], threads)
         return realtime.measure(case.target.engine, path, frames, image, threads=threads)
 
     def close(self) -> None:

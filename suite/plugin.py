@@ -173,10 +173,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 # --- collection -----------------------------------------------------------------
 
 
-def _sees(case: Case, config: pytest.Config) -> bool:
-    """Whether a camera is put before the case: each takes seconds in which nothing else may run."""
+def _sees(case: Case, test: str, config: pytest.Config) -> bool:
+    """Whether a camera is put before the case: each takes seconds in which nothing else may run.
+
+    Phones have one too; minutes on end are this machine's alone.
+    """
     few = config.option.profile == "default" and not config.option.variants
-    return str(case.target) == _CAMERA and (not few or case.variant.name in _CAMERA_VARIANTS)
+    placed = str(case.target) == _CAMERA or (case.target.on_android and test == "test_realtime")
+    return placed and (not few or case.variant.name in _CAMERA_VARIANTS)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -188,7 +192,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [
         case
         for case in metafunc.config.stash[_RUN].cases
-        if (case.target.on_android or not of_phones) and (not of_camera or _sees(case, metafunc.config))
+        if (case.target.on_android or not of_phones)
+        and (not of_camera or _sees(case, metafunc.function.__name__, metafunc.config))
     ]
     if not of_phones and metafunc.definition.get_closest_marker("host_parity") is not None:
         cases = [case for case in cases if case.variant.format == "coreml" and timed(case.target)]
@@ -417,6 +422,12 @@ def _ending(
     return Status.ERROR, stage, f"{type(error).__name__}: {error}"
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember which tests workers timed, whose samples pytest-benchmark does not see."""
+    if report.when == "call" and run.Run.in_progress is not None:
+        run.current().note_benchmark(report.nodeid)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
     """Say in the progress line what was measured."""
@@ -451,6 +462,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run.is_parallel(session.config) and not interrupted:
         current.phones.sweep()
         status = current.run_benchmarks_alone()
+        current.add_phones_to_benchmark_file()
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = status
     if current.continues:

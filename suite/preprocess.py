@@ -105,11 +105,16 @@ def resize(photo: Photo, input: ImageInput) -> Photo:
 def centre_crop(photo: Photo, height: int, width: int) -> Photo:
     """The largest centred box of the aspect ratio width:height, in whole pixels, not scaled."""
     have_height, have_width = photo.shape[:2]
+    top, left, box_height, box_width = crop_box(have_height, have_width, height, width)
+    return photo[top : top + box_height, left : left + box_width]
+
+
+def crop_box(have_height: int, have_width: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the box that `centre_crop` cuts out."""
     scale = min(have_height / height, have_width / width)
     box_height = min(have_height, max(1, round(height * scale)))
     box_width = min(have_width, max(1, round(width * scale)))
-    top, left = (have_height - box_height) // 2, (have_width - box_width) // 2
-    return photo[top : top + box_height, left : left + box_width]
+    return (have_height - box_height) // 2, (have_width - box_width) // 2, box_height, box_width
 
 
 def grey(photo: Photo) -> npt.NDArray[np.float32]:

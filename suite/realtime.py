@@ -72,11 +72,15 @@ def measure(
     takes them where there is none.
     """
     with runtimes.open_session(engine, path, threads=threads) as session:
-        use: CameraUse = session.realtime(list(frames), image, plan)
+        return recorded(session.realtime(list(frames), image, plan), frames[0], threads, plan)
+
+
+def recorded(use: CameraUse, frame: Array, threads: int, plan: CameraPlan = PLAN) -> RealTime:
+    """What a session saw of frames like `frame`, wherever it ran."""
     return RealTime(
         fps=plan.fps,
         threads=threads,
-        frame="x".join(str(size) for size in np.shape(frames[0])),
+        frame="x".join(str(size) for size in np.shape(frame)),
         schemes=use.streams,
         peak_bytes=use.peak_bytes - use.baseline_bytes,
         phases={

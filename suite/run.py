@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from suite import baseline, history, report
+from suite import baseline, benchmark_file, history, report
+from suite.benchmark_file import Timed
 from suite.data import open_dataset
 from suite.devices.fleet import Fleet
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
@@ -60,6 +61,7 @@ class Run:
     benchmarked: bool = False
     verdict: Verdict | None = None
     complaint: str = ""  # why there is no verdict
+    timed_on_phones: dict[Timed, str] = field(default_factory=dict)  # by workers: the tests' ids
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # for the end of the run
 
@@ -202,6 +204,17 @@ class Run:
             command, cwd=self.config.invocation_params.dir, env=environment, check=False
         ).returncode
         return 0 if status == 5 else status  # 5: no benchmark was selected
+
+    def note_benchmark(self, nodeid: str) -> None:
+        """Of a parallel run: a worker has timed something on a phone."""
+        measured = benchmark_file.timed(nodeid)
+        if measured is not None and is_parallel(self.config):
+            self.timed_on_phones[measured] = nodeid
+
+    def add_phones_to_benchmark_file(self) -> None:
+        """What workers timed on phones goes where pytest-benchmark wrote of this machine."""
+        path = Path(str(self.config.option.benchmark_json))
+        benchmark_file.add(path, self.config, self.store.load().records, self.timed_on_phones)
 
     def conclude(self) -> Verdict:
         """Merge the records, write the reports, and give the gate's verdict."""

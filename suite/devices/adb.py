@@ -1,8 +1,6 @@
 """Phones as adb shows them: which there are, and files and commands of one.
 
-adbutils speaks the protocol; what it gets wrong is kept out here: it would
-start a server where a named one has gone, wait without end for a phone that
-does not answer, and hide phones that are offline or unauthorized.
+Phones that are offline or unauthorized are told as well, which adbutils hides.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ import contextlib
 import os
 import re
 import shlex
-import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -19,19 +16,19 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from suite.cache import sha256_file
+from suite.devices import wire
 from suite.devices.lease import leased
-from suite.errors import StagedError, UsageError
+from suite.devices.wire import DEFAULT_PORT, SILENCE_SECONDS, Address
+from suite.errors import StagedError
 from suite.record import Stage
 
 DIRECTORY = "/data/local/tmp/pocketproof"  # all that is ours on a phone
 _FIXED = f"{DIRECTORY}/fixed-performance"  # there while the mode is on: whoever cleans switches it off
 _FIX = "cmd power set-fixed-performance-mode-enabled"
-DEFAULT_PORT = 5037
-_SILENCE_SECONDS = 60  # without a byte, before a phone counts as gone
-_CONNECT_SECONDS = 10
+PID_FILE = f"{DIRECTORY}/runner.pid"  # empty while nothing runs
+_STOP = f"if [ -s {PID_FILE} ]; then kill -9 $(cat {PID_FILE}) 2>/dev/null; : > {PID_FILE}; fi"
 _HASHED_PER_SECOND = 1e6  # bytes, by the slowest of phones while it is busy
 _PROPERTY = re.compile(r"^\[(.*?)\]: \[(.*)\]$")
 _REMEDIES: Mapping[str, str] = {
@@ -45,25 +42,6 @@ _REMEDIES: Mapping[str, str] = {
     "sideload": "restart the phone into Android",
     "bootloader": "restart the phone into Android: fastboot reboot",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an adb server listens."""
-
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """`HOST:PORT`, as --adb-host takes it; UsageError for anything else."""
-        host, _, port = text.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise UsageError(f"--adb-host {text}: HOST:PORT is expected, such as 127.0.0.1:{DEFAULT_PORT}")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +95,7 @@ def attached(server: Address | None = None) -> list[Attached]:
     StagedError when the server cannot be reached.
     """
     with _explained(str(server or "adb"), "listing phones", Stage.PLAN):
-        found = _client(server).list(extended=True)
+        found = wire.client(server).list(extended=True)
     return [
         Attached(
             serial=info.serial,
@@ -139,8 +117,9 @@ class Device:
     def __init__(self, serial: str, server: Address | None = None, *, wait_seconds: float = 600.0) -> None:
         self.serial, self.server = serial, server
         self._wait_seconds = wait_seconds
-        self._adb = _device(server, serial)
+        self._adb = wire.phone(server, serial)
         self._held: dict[str, str] = {}  # our files there, as last seen: path -> sha256
+        self.stamps: dict[str, str] = {}  # of files whose hash was right: as `stat` shows them
         self._away = False  # went in the middle of something
         self._missed = False  # and was waited for in vain
         self._stack = contextlib.ExitStack()
@@ -171,18 +150,20 @@ class Device:
         """Of its processor, in Android's words: "arm64-v8a", "x86_64"."""
         return self.properties.get("ro.product.cpu.abi", "unknown")
 
-    def shell(self, command: str, *, stage: Stage, timeout: float = _SILENCE_SECONDS) -> Answer:
-        """Run a command; StagedError when it says nothing for `timeout` seconds."""
-        with _explained(self.serial, f"running `{command[:60]}`", stage):
-            result = self._adb.shell2(command, timeout=timeout, v2=True)
-        return Answer(stdout=result.stdout, stderr=result.stderr, status=result.returncode)
+    def shell(self, command: str, *, stage: Stage, timeout: float = SILENCE_SECONDS) -> Answer:
+        """Run a command; StagedError when it has not ended after `timeout` seconds."""
+        with self._missing(), _explained(self.serial, f"running `{command.splitlines()[0][:60]}`", stage):
+            stdout, stderr, status = wire.shell(self._adb, command, timeout)
+        return Answer(
+            stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"), status=status
+        )
 
-    def checked(self, command: str, *, stage: Stage, timeout: float = _SILENCE_SECONDS) -> str:
+    def checked(self, command: str, *, stage: Stage, timeout: float = SILENCE_SECONDS) -> str:
         """Run a command that must end well, and return what it printed."""
         answer = self.shell(command, stage=stage, timeout=timeout)
         if answer.status:
             raise StagedError(
-                f"{self.serial}: `{command[:60]}` ended with {answer.status}: "
+                f"{self.serial}: `{command.splitlines()[0][:60]}` ended with {answer.status}: "
                 f"{(answer.stderr or answer.stdout).strip()[-300:]}",
                 stage=stage,
             )
@@ -200,10 +181,10 @@ class Device:
         if self._away:  # what ran there when it went may run still
             self.stop_runner()
             self._away = self._missed = False
-        wanted = {name: _sha256(path) for name, path in files.items()}
+        wanted = {name: sha256_of(path) for name, path in files.items()}
         if trusting and wanted.items() <= self._held.items():
             return
-        patience = _SILENCE_SECONDS + sum(path.stat().st_size for path in files.values()) / _HASHED_PER_SECOND
+        patience = SILENCE_SECONDS + hashing_seconds(*files.values())
         there = self.hashes(list(wanted), stage=stage, timeout=patience)
         missing = {name: path for name, path in files.items() if there.get(name) != wanted[name]}
         if missing:
@@ -236,20 +217,18 @@ class Device:
     def push(self, source: Path, name: str, *, stage: Stage) -> None:
         """Send a file to our directory, whatever is there."""
         self._held.pop(name, None)
-        with _explained(self.serial, f"sending {name}", stage):
+        self.stamps.pop(name, None)
+        with self._missing(), _explained(self.serial, f"sending {name}", stage):
             self._adb.sync.push(source, f"{DIRECTORY}/{name}", mode=0o755, check=True)
 
     def pull(self, name: str, target: Path, *, stage: Stage) -> None:
         """Fetch a file of our directory."""
-        with _explained(self.serial, f"fetching {name}", stage):
+        with self._missing(), _explained(self.serial, f"fetching {name}", stage):
             self._adb.sync.pull_file(f"{DIRECTORY}/{name}", target)
 
     def stop_runner(self) -> None:
         """End what runs in our directory, and wait for it to be gone."""
-        pid = f"{DIRECTORY}/runner.pid"
-        self.shell(
-            f"if [ -f {pid} ]; then kill -9 $(cat {pid}) 2>/dev/null; rm -f {pid}; fi", stage=Stage.RUN
-        )
+        self.shell(_STOP, stage=Stage.RUN)
 
     def abandon_runner(self) -> None:
         """As `stop_runner`, for when something went wrong already: says nothing of what goes wrong here."""
@@ -272,9 +251,19 @@ class Device:
             return self.shell("true", stage=Stage.LOAD, timeout=5).status == 0
         return False
 
+    @contextlib.contextmanager
+    def _missing(self) -> Iterator[None]:
+        """After a failure the phone may have been away, and what it holds is asked for anew."""
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise
+
     def forget(self) -> None:
         """Trust nothing that was seen before: the phone may have been away."""
         self._held.clear()
+        self.stamps.clear()
         self._away = True
 
     def fix_performance(self) -> None:
@@ -293,9 +282,9 @@ class Device:
     def clean(self) -> None:
         """End what runs there, give the phone its own clocks back, and remove our directory."""
         self._held.clear()
-        self.stop_runner()
+        self.stamps.clear()
         restore = f"if [ -e {_FIXED} ]; then {_FIX} false || exit 1; fi"
-        self.checked(f"{restore}; rm -rf {DIRECTORY}", stage=Stage.LOAD)
+        self.checked(f"{_STOP}; {restore}; rm -rf {DIRECTORY}", stage=Stage.LOAD)
 
     def _check_state(self) -> None:
         for other in attached(self.server):
@@ -309,7 +298,12 @@ class Device:
         )
 
 
-def _sha256(path: Path) -> str:
+def hashing_seconds(*paths: Path) -> float:
+    """The most that a phone takes to hash files of this machine's."""
+    return sum(path.stat().st_size for path in paths) / _HASHED_PER_SECOND
+
+
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file of this machine; one that did not change is not read again."""
     seen = path.stat()
     return _sha256_as_of(path, seen.st_size, seen.st_mtime_ns)
@@ -353,61 +347,4 @@ def _remedy(reason: str) -> str:
 def connect(server: Address, serial: str) -> None:
     """Ask a server to connect to a phone on the network; whether it did shows in `attached`."""
     with _explained(str(server), f"connecting to {serial}", Stage.PLAN):
-        _client(server).connect(serial, timeout=5)
-
-
-def _client(server: Address | None) -> Any:
-    """A client of a server; one that is named is never started by us."""
-    from adbutils import AdbClient
-    from adbutils._adb import AdbConnection  # type: ignore[import-untyped]
-    from adbutils.errors import AdbConnectionError
-
-    if server is None:
-        return AdbClient()
-    host, port = server.host, server.port
-
-    class Connection(AdbConnection):  # type: ignore[misc]
-        def _safe_connect(self) -> Any:
-            try:
-                return socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
-            except OSError as error:
-                raise AdbConnectionError(f"connect to adb server failed: {error}") from None
-
-    class Client(AdbClient):  # type: ignore[misc]
-        def make_connection(self, timeout: float | None = None) -> Any:
-            connection = Connection(host, port)
-            connection.conn.settimeout(timeout or _SILENCE_SECONDS)
-            return connection
-
-    return Client(host, port)
-
-
-def _device(server: Address | None, serial: str) -> Any:
-    from adbutils import AdbDevice
-
-    class Patient(AdbDevice):  # type: ignore[misc]
-        """With an end to its patience where adbutils has none, in `sync`; closes what it could not open."""
-
-        def open_transport(self, command: str | None = None, timeout: float | None = None) -> Any:
-            connection = self._client.make_connection(timeout)
-            try:
-                _ask_for(connection, serial, command)
-                if timeout is None:  # a Python time-out would cut what is sent short; the kernel's does not
-                    connection.conn.settimeout(None)
-                    limit = struct.pack("ll", _SILENCE_SECONDS, 0)
-                    connection.conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-                    connection.conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-
-    return Patient(_client(server), serial=serial)
-
-
-def _ask_for(connection: Any, serial: str, command: str | None) -> None:
-    """Ask the server something of a phone, or, without a command, to be put through to it."""
-    connection.send_command(f"host-serial:{serial}:{command}" if command else f"host:tport:serial:{serial}")
-    connection.check_okay()
-    if not command:
-        connection.read_exact(8)  # the transport's number
+        wire.client(server).connect(serial, timeout=5)

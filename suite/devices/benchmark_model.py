@@ -9,26 +9,36 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from suite.cache import Cache, default_cache, sha256_file
-from suite.devices.adb import DIRECTORY, Device
-from suite.devices.session import RUN_SECONDS, DeviceSession
+from suite.devices import script
+from suite.devices.adb import Device
+from suite.devices.session import RUN_SECONDS, DeviceSession, scratch
 from suite.devices.tools import Lacking
 from suite.errors import CaseError, CheckFailed, StagedError, UsageError, WorkerCrashed
-from suite.record import Stage
-from suite.runtimes.base import Feed, MemoryUse, TensorInfo, Timing, TimingPolicy, load_feed, match
-from suite.spec import Array
+from suite.record import Stage, Status
+from suite.runtimes.base import (
+    CameraPlan,
+    CameraUse,
+    Feed,
+    MemoryUse,
+    TensorInfo,
+    Timing,
+    TimingPolicy,
+    load_feed,
+    match,
+)
+from suite.spec import Array, ImageInput
 
 NAME = "benchmark_model"
+_INPUT = "input"
 # The nightly builds that TensorFlow's documentation links to.
 _URL = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/nightly/"
@@ -205,14 +215,12 @@ class BenchmarkModelSession(DeviceSession):
         """Bring the program and the artifact to the phone; `float32`: the GPU may not round to 16 bits."""
         self.device, self.path, self.threads, self.engine = device, path, threads, engine
         self.inputs, self.outputs = tensors
-        self.gpu_text, self.inference_seconds = "", 0.0
+        self.gpu_text, self.after, self.inference_seconds = "", None, 0.0
         self._seconds = run_seconds
         self._flags = [*_FLAGS[engine], f"--num_threads={threads}"]
         if engine == "gpu" and float32:
             self._flags.append("--gpu_precision_loss_allowed=false")
-        self._model = f"{sha256_file(path)[:32]}.tflite"
-        device.install({f"runner/{name}": file for name, file in tool.files.items()}, trusting=True)
-        device.install({self._model: path})
+        self._bring(tool.files)
 
     def time(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> Timing:
         """Time back-to-back inferences on the first sample; the tool keeps no samples, only their summary."""
@@ -227,8 +235,6 @@ class BenchmarkModelSession(DeviceSession):
             ),
             gpu_file,
         )
-        if gpu_file:
-            self.gpu_text = self.device.shell(f"cat {DIRECTORY}/gpu.txt", stage=Stage.MEASURE).stdout
         return Timing(
             threads=self.threads,
             samples_ns=(),
@@ -254,43 +260,55 @@ class BenchmarkModelSession(DeviceSession):
             unique_bytes=None,
         )
 
+    def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
+        """It knows of no camera: StagedError, as a skip."""
+        raise StagedError(
+            f"{NAME} has no camera: measure with device_runner, on the engines xnnpack and cpu",
+            stage=Stage.MEASURE,
+            status=Status.SKIPPED,
+        )
+
     def _told(self, feed: Feed, words: Iterable[str], gpu_file: str | None = None) -> Told:
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
-        return self._batch([sample], words, gpu_file)[1]["told"]  # type: ignore[no-any-return]
+        with scratch() as folder:
+            told, around = self._answered(sample, folder / _INPUT, words, gpu_file, watched=True)
+            self._hold_to_size(around.output_bytes or 0, 1)
+        self.gpu_text, self.after = around.gpu, around.after
+        return told
 
-    def _batch(
-        self,
-        samples: Iterable[Mapping[str, Array]],
-        words: Iterable[str] = (),
-        gpu_file: str | None = None,
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Run each sample in a process there: outputs, a row a sample, and what the last one told."""
+    def _batch(self, samples: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+        """Run each sample in a process there: outputs, a row a sample."""
         once = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0")
-        words = tuple(words) or once
-        with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder:
-            given, answered = Path(folder) / "input", Path(folder) / "output.bin"
-            rows, told, seconds = [], None, []
-            try:
-                for sample in samples:
-                    for place, info in enumerate(self.inputs):
-                        given.write_bytes(np.ascontiguousarray(sample[info.name]).tobytes())
-                        self.device.push(given, f"input-{place}.bin", stage=Stage.RUN)
-                    told = self._execute(words, gpu_file)
-                    self.device.pull("output.bin", answered, stage=Stage.RUN)
-                    rows.append(self._split(answered, 1))
-                    seconds.append((told.init_us + told.first_us + told.mean_us) / 1e6)
-            except StagedError as error:
-                if not isinstance(error, CheckFailed):
-                    self.device.forget()
-                raise
-            self.inference_seconds = sum(seconds) / len(seconds)
-            outputs = {info.name: np.concatenate([row[info.name] for row in rows]) for info in self.outputs}
-            return outputs, {"told": told}
+        rows, seconds = [], []
+        with scratch() as folder:
+            for sample in samples:
+                told, _ = self._answered(sample, folder / _INPUT, once)
+                self.device.pull(script.OUTPUT, folder / script.OUTPUT, stage=Stage.RUN)
+                rows.append(self._split(folder / script.OUTPUT, 1))
+                seconds.append((told.init_us + told.first_us + told.mean_us) / 1e6)
+        self.inference_seconds = sum(seconds) / len(seconds)
+        return {info.name: np.concatenate([row[info.name] for row in rows]) for info in self.outputs}
 
-    def _execute(self, words: Iterable[str], gpu_file: str | None) -> Told:
-        """One process of the tool, its delegation checked."""
+    def _answered(
+        self,
+        sample: Mapping[str, Array],
+        given: Path,
+        words: Iterable[str],
+        gpu_file: str | None = None,
+        *,
+        watched: bool = False,
+    ) -> tuple[Told, script.Told]:
+        """One process of the tool on one sample, its delegation checked; and what was asked around it."""
+        for place, info in enumerate(self.inputs):
+            given.write_bytes(np.ascontiguousarray(sample[info.name]).tobytes())
+            self.device.push(given, f"{_INPUT}-{place}.bin", stage=Stage.RUN)
+        around = self._started(f"LD_LIBRARY_PATH=. {self._command(words)} 2>&1", gpu_file, watched=watched)
+        return self._read(around), around
+
+    def _command(self, words: Iterable[str]) -> str:
         files = ",".join(
-            f"{info.name.replace(':', '::')}:../input-{place}.bin" for place, info in enumerate(self.inputs)
+            f"{info.name.replace(':', '::')}:../{_INPUT}-{place}.bin"
+            for place, info in enumerate(self.inputs)
         )
         command = [
             f"./{NAME}",
@@ -298,25 +316,28 @@ class BenchmarkModelSession(DeviceSession):
             f"--input_layer={','.join(info.name for info in self.inputs)}",
             f"--input_layer_shape={':'.join(','.join(map(str, info.shape)) for info in self.inputs)}",
             f"--input_layer_value_files={files}",
-            "--output_filepath=../output.bin",
+            f"--output_filepath=../{script.OUTPUT}",
             *self._flags,
             *words,
         ]
-        answer = self._started(f"LD_LIBRARY_PATH=. exec {shlex.join(command)} 2>&1", gpu_file)
-        where, said = self.device.serial, " | ".join(answer.stdout.strip().splitlines()[-3:])[-400:]
-        if answer.status > 128:
+        return shlex.join(command)
+
+    def _read(self, around: script.Told) -> Told:
+        """What the tool told, where it ended well and made sense."""
+        where, said = self.device.serial, " | ".join(around.stdout.strip().splitlines()[-3:])[-400:]
+        if around.status > 128:
             raise WorkerCrashed(
-                f"{where}: {NAME} was ended by signal {answer.status - 128}. "
+                f"{where}: {NAME} was ended by signal {around.status - 128}. "
                 f"It said last: {said or 'nothing'}",
                 stage=Stage.RUN,
             )
-        if answer.status:
-            raise CaseError(f"{where}: {NAME} ended with {answer.status}: {said}", stage=Stage.RUN)
+        if around.status:
+            raise CaseError(f"{where}: {NAME} ended with {around.status}: {said}", stage=Stage.RUN)
         try:
-            told = parse(answer.stdout)
+            told = parse(around.stdout)
         except ValueError as error:
             raise StagedError(
-                f"{where}: {NAME} said what is no answer, {error}: {answer.stdout.strip()[:200]!r}",
+                f"{where}: {NAME} said what is no answer, {error}: {around.stdout.strip()[:200]!r}",
                 stage=Stage.RUN,
             ) from None
         check_delegation(told, self.engine, where)

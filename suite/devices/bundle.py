@@ -19,10 +19,10 @@ from suite.devices import packages, tools
 from suite.devices.compiler import compiled
 from suite.errors import PocketproofError, UsageError
 
-SOURCE = Path(__file__).parent / "runner" / "device_runner.c"
+SOURCES = sorted((Path(__file__).parent / "runner").glob("*.[ch]"))
 RUNNER = "device_runner"
 LIBRARY = "liblitert-lm.so"
-_FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ldl")
+_FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", "-ldl", "-lm")
 _WHEEL = "litert-lm-api==0.18.1"  # 0.19 no longer exports the C API
 _C_LIBRARIES = ("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1")
 
@@ -72,7 +72,7 @@ def bundle(abi: str, cache: Cache | None = None) -> Bundle:
     cache, platform = cache or default_cache(), _PLATFORMS[abi]
     libraries = _c_library(cache, platform)
     files = {
-        RUNNER: compiled(cache, SOURCE, RUNNER, platform.machine, _FLAGS),
+        RUNNER: compiled(cache, SOURCES, RUNNER, platform.machine, _FLAGS),
         LIBRARY: _library(cache, platform),
         **{name: libraries / name for name in (platform.loader, *_C_LIBRARIES)},
     }

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from suite.devices import facts
-from suite.devices.adb import Address, Attached, Device, attached
+from suite.devices.adb import Attached, Device, attached
 from suite.devices.benchmark_model import DELEGATES, BenchmarkModelSession, located
 from suite.devices.session import DeviceSession
 from suite.devices.vitals import COOL_SECONDS
+from suite.devices.wire import Address
 from suite.errors import PocketproofError, StagedError, UsageError
 from suite.record import Stage, Status
 from suite.runtimes.base import TensorInfo

@@ -46,7 +46,9 @@ def native_abi() -> str:
 def root(cache: Cache, abi: str) -> Path:
     """The root folder of a phone that says it is `abi`; its programs are this machine's own."""
     native = native_abi()
-    shim = compiled(cache, SHIM, "shim.so", {"amd64": "x86_64", "arm64": "aarch64"}[ABIS[native]], SHIM_FLAGS)
+    shim = compiled(
+        cache, [SHIM], "shim.so", {"amd64": "x86_64", "arm64": "aarch64"}[ABIS[native]], SHIM_FLAGS
+    )
     key = {
         "code": sha256_file(Path(__file__)),
         "shim": sha256_file(shim),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.devices import processes, tools
-from suite.devices.adb import Address, adb_program
+from suite.devices.adb import adb_program
 from suite.devices.processes import Process
+from suite.devices.wire import Address
 from suite.errors import PocketproofError
 
 START_SECONDS = 15.0

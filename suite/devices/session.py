@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suite import runtimes
-from suite.cache import sha256_file
-from suite.devices.adb import DIRECTORY, Answer, Device
+from suite.devices import camera, script
+from suite.devices.adb import Device, hashing_seconds, sha256_of
 from suite.devices.bundle import Bundle, bundle
+from suite.devices.script import OUTPUT, Told
+from suite.devices.vitals import Vitals
 from suite.errors import CaseError, StagedError, Unsupported, WorkerCrashed
-from suite.record import Stage
+from suite.record import Stage, Status
 from suite.runtimes.base import (
+    CameraPlan,
+    CameraUse,
     Feed,
     MemoryUse,
     TensorInfo,
@@ -29,12 +34,19 @@ from suite.runtimes.base import (
     match,
     quantise,
 )
-from suite.spec import Array
+from suite.spec import Array, ImageInput
 
 RUN_SECONDS = 900.0
 BATCH_BYTES = 128 << 20  # of inputs that go to the phone at a time
+_INPUT = "input.bin"
 _SILENCE = 10.0  # seconds more than the runner gives itself
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 14: "its time-out"}
+_USED = {"threads", "inputs", "outputs", "baseline_bytes", "loaded_bytes", "peak_bytes", "unique_bytes"}
+_ANSWERED = frozenset({"inputs", "outputs", "batch_ns"})  # what a runner's answer must hold
+_TIMED = (
+    _ANSWERED | _USED | {"samples_ns", "warmup_ns", "load_ns", "cpu_ns", "wall_ns", "baseline_unique_bytes"}
+)
+_SHOWN = frozenset({*_USED, "schemes", "first_resident_bytes", "first_unique_bytes", "loaded_unique_bytes"})
 _NOT_SUPPORTED = ("find op for builtin opcode", "unresolved custom op", "Select TensorFlow op")
 
 
@@ -62,12 +74,17 @@ class DeviceSession:
         self.threads, self.xnnpack = threads, xnnpack
         self._seconds = run_seconds
         self.gpu_text = ""  # of the last timed run
+        self.after: Vitals | None = None  # a look at the phone right after it
         self.inference_seconds = 0.0  # mean of the last batch, by the phone's clock
         self._runner = runner or bundle(device.abi)
-        self._model = f"{sha256_file(path)[:32]}.tflite"
         self.inputs, self.outputs = tensors or describe(path)
-        device.install({f"runner/{name}": file for name, file in self._runner.files.items()}, trusting=True)
-        device.install({self._model: path})
+        self._bring(self._runner.files)
+
+    def _bring(self, runner: Mapping[str, Path]) -> None:
+        """The runner and the artifact to the phone; what it held before is asked for at the first run."""
+        self._model = f"{sha256_of(self.path)[:32]}.tflite"
+        self.device.install({f"runner/{name}": file for name, file in runner.items()}, trusting=True)
+        self.device.install({self._model: self.path}, trusting=True)
 
     def __enter__(self) -> DeviceSession:
         return self
@@ -80,7 +97,7 @@ class DeviceSession:
         arrays = match(load_feed(feed), self.inputs)
         for info in self.inputs:
             self._check(arrays[info.name].shape, arrays[info.name].dtype.name, info)
-        answers, _ = self._batch([arrays])
+        answers = self._batch([arrays])
         return {info.name: answers[info.name][0] for info in self.outputs}
 
     def run_many(self, feed: Feed) -> dict[str, Array]:
@@ -91,7 +108,7 @@ class DeviceSession:
         parts = []
         for start in range(0, count, room):
             chosen = range(start, min(start + room, count))
-            parts.append(self._batch(self._sample(arrays, i) for i in chosen)[0])
+            parts.append(self._batch(self._sample(arrays, i) for i in chosen))
         return {
             info.name: dequantise(_unbatched(np.concatenate([part[info.name] for part in parts])), info)
             for info in self.outputs
@@ -100,11 +117,10 @@ class DeviceSession:
     def time(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> Timing:
         """Time back-to-back inferences on the first sample, by the phone's own monotonic clock.
 
-        What `gpu_file` says of the GPU all the while is kept in `gpu_text`.
+        What `gpu_file` says of the GPU all the while is kept in `gpu_text`, and
+        how the phone is right afterwards in `after`.
         """
         seen = self._timed(feed, policy, gpu_file)
-        if gpu_file:
-            self.gpu_text = self.device.shell(f"cat {DIRECTORY}/gpu.txt", stage=Stage.MEASURE).stdout
         return Timing(
             threads=int(seen["threads"]),
             samples_ns=tuple(seen["samples_ns"]),
@@ -132,12 +148,37 @@ class DeviceSession:
             unique_bytes=seen["unique_bytes"],
         )
 
+    def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
+        """Both camera-paced schemes, on the phone, in a process that does nothing else."""
+        if len(self.inputs) != 1:
+            raise StagedError(
+                f"the artifact takes {len(self.inputs)} inputs, and a camera gives one: measure it by hand",
+                stage=Stage.MEASURE,
+                status=Status.SKIPPED,
+            )
+        content = camera.frame_bytes(frames, image, self.inputs[0])
+        stated = camera.words(image, np.shape(frames[0]), plan)
+        with scratch() as folder:
+            (folder / _INPUT).write_bytes(b"".join(content))
+            self.device.push(folder / _INPUT, _INPUT, stage=Stage.RUN)
+            words = [f"{name}={value}" for name, value in stated.items()]
+            seen, told = self._run(len(content), _SHOWN, words, watched=True)
+            self._hold_to_size(told.output_bytes or 0, len(content))
+        self.after = told.after
+        return camera.use(seen, self.device.serial)
+
     def close(self) -> None:
         """Nothing runs between two calls, and the phone's files are its Device's to remove."""
 
     def _timed(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> dict[str, Any]:
+        """What the runner says of a timed run; its answer stays on the phone, its size is looked at."""
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
-        return self._batch([sample], _words(policy), gpu_file)[1]
+        with scratch() as folder:
+            self._send([sample], folder)
+            seen, told = self._run(1, _TIMED, _words(policy), gpu_file, watched=True)
+            self._hold_to_size(told.output_bytes or 0, 1)
+        self.gpu_text, self.after = told.gpu, told.after
+        return seen
 
     def _sample(self, arrays: Mapping[str, Array], i: int) -> dict[str, Array]:
         """Sample `i` as the artifact takes it, with its batch axis of one."""
@@ -153,59 +194,77 @@ class DeviceSession:
                 stage=Stage.RUN,
             )
 
-    def _batch(
+    def _batch(self, samples: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+        """Run samples in one process there: outputs, a row a sample."""
+        with scratch() as folder:
+            count = self._send(samples, folder)
+            seen, _ = self._run(count, _ANSWERED)
+            answered = folder / OUTPUT
+            self.device.pull(OUTPUT, answered, stage=Stage.RUN)
+            self.inference_seconds = sum(seen["batch_ns"]) / count / 1e9
+            return self._split(answered, count)
+
+    def _send(self, samples: Iterable[Mapping[str, Array]], folder: Path) -> int:
+        """Bring the samples to the phone, one after another in one file; returns how many there are."""
+        given, count = folder / _INPUT, 0
+        with given.open("wb") as file:
+            for count, sample in enumerate(samples, start=1):  # noqa: B007 - how many there were
+                for info in self.inputs:
+                    file.write(np.ascontiguousarray(sample[info.name]).tobytes())
+        self.device.push(given, _INPUT, stage=Stage.RUN)
+        return count
+
+    def _run(
         self,
-        samples: Iterable[Mapping[str, Array]],
+        count: int,
+        needed: frozenset[str],
         words: Iterable[str] = (),
         gpu_file: str | None = None,
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Run samples in one process there: outputs, a row a sample, and what the runner says."""
-        with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder:
-            given, answered = Path(folder) / "input.bin", Path(folder) / "output.bin"
-            count = 0
-            with given.open("wb") as file:
-                for count, sample in enumerate(samples, start=1):  # noqa: B007 - how many there were
-                    for info in self.inputs:
-                        file.write(np.ascontiguousarray(sample[info.name]).tobytes())
-            try:
-                self.device.push(given, "input.bin", stage=Stage.RUN)
-                seen = self._run(count, words, gpu_file)
-                self._hold_to_declared(seen)
-                self.device.pull("output.bin", answered, stage=Stage.RUN)
-            except StagedError:
-                self.device.forget()
-                raise
-            self.inference_seconds = sum(seen["batch_ns"]) / count / 1e9
-            return self._split(answered, count), seen
-
-    def _run(self, count: int, words: Iterable[str], gpu_file: str | None) -> dict[str, Any]:
+        *,
+        watched: bool = False,
+    ) -> tuple[dict[str, Any], Told]:
         """Start the runner, wait for it, and read its JSON."""
         stated = {
             "model": f"../{self._model}",
-            "input": "../input.bin",
-            "output": "../output.bin",
+            "input": f"../{_INPUT}",
+            "output": f"../{OUTPUT}",
             "count": count,
             "threads": self.threads,
             "xnnpack": int(self.xnnpack),
             "limit_s": math.ceil(self._seconds),
         }
         command = [*self._runner.command, *(f"{name}={value}" for name, value in stated.items()), *words]
-        answer = self._started(f"exec {shlex.join(command)}", gpu_file)
-        return self._understood(answer.stdout, answer.stderr, answer.status)
+        told = self._started(shlex.join(command), gpu_file, watched=watched)
+        seen = self._understood(told.stdout, told.stderr, told.status, needed)
+        self._hold_to_declared(seen)
+        return seen, told
 
-    def _started(self, command: str, gpu_file: str | None) -> Answer:
-        """Run a command where the runner is, known by its number to whoever must end it."""
-        script = (
-            f"cd {DIRECTORY}/runner && rm -f ../output.bin && echo $$ > ../runner.pid && "
-            f"{_sampler(gpu_file, self._seconds) if gpu_file else ''}{command}"
-        )
+    def _started(self, command: str, gpu_file: str | None, *, watched: bool) -> Told:
+        """Run a command where the runner is; an artifact that the phone no longer holds is sent anew."""
+        told = self._once(command, gpu_file, watched)
+        if told.altered:
+            self.device.install({self._model: self.path})
+            told = self._once(command, gpu_file, watched)
+        if told.altered:
+            raise StagedError(
+                f"{self.device.serial}: {self._model} does not stay as it was sent: look at the storage",
+                stage=Stage.LOAD,
+            )
+        self.device.stamps[self._model] = told.stamp
+        return told
+
+    def _once(self, command: str, gpu_file: str | None, watched: bool) -> Told:
+        stamp = self.device.stamps.get(self._model, "")
+        held = script.Held(name=self._model, sha256=sha256_of(self.path), stamp=stamp)
+        words = script.written(command, self._seconds, artifact=held, gpu_file=gpu_file, watched=watched)
+        patience = self._seconds + _SILENCE + (0.0 if stamp else hashing_seconds(self.path))
         try:
-            return self.device.shell(script, stage=Stage.RUN, timeout=self._seconds + _SILENCE)
+            return script.read(self.device.shell(words, stage=Stage.RUN, timeout=patience))
         except BaseException:
             self.device.abandon_runner()
             raise
 
-    def _understood(self, stdout: str, stderr: str, status: int) -> dict[str, Any]:
+    def _understood(self, stdout: str, stderr: str, status: int, needed: frozenset[str]) -> dict[str, Any]:
         """What the runner said, where it said anything that makes sense."""
         where, words = self.device.serial, " | ".join(stderr.strip().splitlines()[-3:])[-400:]
         if status > 128:
@@ -216,7 +275,7 @@ class DeviceSession:
             )
         try:
             seen = json.loads(stdout)
-            if not isinstance(seen, dict) or not ({"error", "batch_ns"} & seen.keys()):
+            if not isinstance(seen, dict) or not ("error" in seen or needed <= seen.keys()):
                 raise ValueError("not the runner's answer")
         except ValueError:
             raise StagedError(
@@ -243,17 +302,21 @@ class DeviceSession:
                     stage=Stage.LOAD,
                 )
 
-    def _split(self, file: Path, count: int) -> dict[str, Array]:
-        """The output file's bytes as arrays (count, *shape) by name."""
-        raw = np.fromfile(file, np.uint8)
+    def _hold_to_size(self, found: int, count: int) -> None:
+        """The runner's output is as long as `count` answers are."""
         row = sum(_bytes(info) for info in self.outputs)
-        if raw.size != count * row:
+        if found != count * row:
             raise StagedError(
-                f"{self.device.serial}: the runner's output holds {raw.size} bytes, "
+                f"{self.device.serial}: the runner's output holds {found} bytes, "
                 f"expected {count} answers of {row}",
                 stage=Stage.RUN,
             )
-        rows, start, answers = raw.reshape(count, row), 0, {}
+
+    def _split(self, file: Path, count: int) -> dict[str, Array]:
+        """The output file's bytes as arrays (count, *shape) by name."""
+        raw = np.fromfile(file, np.uint8)
+        self._hold_to_size(raw.size, count)
+        rows, start, answers = raw.reshape(count, raw.size // count), 0, {}
         for info in self.outputs:
             part = np.ascontiguousarray(rows[:, start : start + _bytes(info)])
             answers[info.name] = part.view(info.dtype).reshape(count, *info.shape)
@@ -267,6 +330,13 @@ def describe(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]
         return session.inputs, session.outputs
 
 
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what goes to the phone and comes back."""
+    with tempfile.TemporaryDirectory(prefix="pocketproof-") as folder:
+        yield Path(folder)
+
+
 def _words(policy: TimingPolicy) -> tuple[str, ...]:
     """A timing policy in the runner's words."""
     return (
@@ -278,16 +348,6 @@ def _words(policy: TimingPolicy) -> tuple[str, ...]:
         f"min_ms={round(policy.min_seconds * 1000)}",
         f"max_ms={round(policy.max_seconds * 1000)}",
     )
-
-
-def _sampler(gpu_file: str, seconds: float) -> str:
-    """Reads the GPU's file five times a second for as long as the runner lives, whose number is `$$`.
-
-    A program of its own: a mere subshell would keep adb's pipes open, and adb waits for those.
-    """
-    loop = 'i=0; while kill -0 $0 2>/dev/null && [ $((i+=1)) -le $2 ]; do cat "$1"; sleep 0.2; done'
-    words = f"sh -c {shlex.quote(loop)} $$ {shlex.quote(gpu_file)} {math.ceil(seconds * 5)}"
-    return f"{{ {words} </dev/null >../gpu.txt 2>&1 & }} && "
 
 
 def _bytes(info: TensorInfo) -> int:

@@ -24,9 +24,10 @@ import psutil
 
 from suite.cache import Cache, default_cache
 from suite.devices import processes, rootfs, server, tools
-from suite.devices.adb import Address, attached, connect
+from suite.devices.adb import attached, connect
 from suite.devices.processes import Process
 from suite.devices.server import Server
+from suite.devices.wire import Address
 from suite.errors import UsageError
 
 ABIS = tuple(rootfs.ABIS)

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from suite.devices.adb import Device
 from suite.record import Stage
@@ -16,16 +16,6 @@ HOT_C = 38.0  # battery or skin; throttling begins a few degrees above on most p
 COOL_SECONDS = 300.0  # that a hot phone is waited for
 POLL_SECONDS = 5.0
 _SKIN = "3"  # TemperatureType of Android's thermal HAL
-_SCRIPT = """\
-say() { printf '\\n@@ %s\\n' "$1"; }
-say thermal; dumpsys thermalservice 2>&1; say $?
-say battery; dumpsys battery 2>&1; say $?
-say clocks
-for p in /sys/devices/system/cpu/cpufreq/policy*; do
-  echo "$(tr ' ' , <$p/related_cpus) $(cat $p/scaling_cur_freq) $(cat $p/cpuinfo_max_freq)" 2>/dev/null
-done
-say 0
-"""
 _SECTION = re.compile(r"\n@@ (thermal|battery|clocks|gpu \S+)\n(.*?)\n@@ (\d+)\n", re.DOTALL)
 _TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(-?\d+), mName=(.*?), mStatus=(\d+)\}")
 # Where GPUs say how busy they are: Adreno's percentage, its busy and total time, Mali's and others'.
@@ -37,7 +27,26 @@ GPU_FILES = (
 )
 
 
-Result = TypeVar("Result")
+# The shell's own commands where they do: each program more is a millisecond more beside a measurement.
+_SCRIPT = """\
+say() { echo; echo "@@ $1"; }
+say thermal; dumpsys thermalservice 2>&1; say $?
+say battery; dumpsys battery 2>&1; say $?
+say clocks
+for p in /sys/devices/system/cpu/cpufreq/policy*; do
+  { read -r cores < $p/related_cpus; read -r now < $p/scaling_cur_freq; read -r most < $p/cpuinfo_max_freq
+  } 2>/dev/null && echo "$cores $now $most"
+done
+say 0
+"""
+_GPU = """\
+say 'gpu {0}'; busy=; {{ read -r busy < {0}; }} 2>&1; [ -n "$busy" ]; seen=$?; echo "$busy"; say $seen
+"""
+
+
+def script() -> str:
+    """What a phone is asked at a look; `parse` reads the answer."""
+    return _SCRIPT + "".join(_GPU.format(path) for path in GPU_FILES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +80,7 @@ class Vitals:
 
 def look(device: Device) -> Vitals:
     """Ask the phone now."""
-    gpus = "\n".join(f"say 'gpu {path}'; cat {path} 2>&1; say $?" for path in GPU_FILES)
-    return parse(device.shell(_SCRIPT + gpus, stage=Stage.MEASURE).stdout)
+    return parse(device.shell(script(), stage=Stage.MEASURE).stdout)
 
 
 def parse(text: str) -> Vitals:
@@ -90,7 +98,7 @@ def parse(text: str) -> Vitals:
     for name, (words, _) in sections.items():
         if name.startswith("gpu ") and busy_percent(words) is not None:
             return Vitals(**fields, gpu_file=name.removeprefix("gpu "), reasons=reasons)
-    refused = [words.removeprefix("cat: ")[:120] for name, (words, _) in sections.items() if "gpu" in name]
+    refused = [words[:120] for name, (words, _) in sections.items() if "gpu" in name]
     return Vitals(**fields, reasons={**reasons, "gpu_file": "; ".join(refused) or "it printed nothing"})
 
 
@@ -116,8 +124,8 @@ def _clocks(text: str) -> dict[str, Any]:
     rows = [line.split() for line in text.splitlines()]
     return {
         "clocks_khz": {
-            cores.rstrip(","): (int(now), int(most))
-            for cores, now, most in (row for row in rows if len(row) == 3)
+            ",".join(cores): (int(now), int(most))
+            for *cores, now, most in (row for row in rows if len(row) > 2)
             if now.isdigit() and most.isdigit()
         }
         or None
@@ -169,20 +177,16 @@ class Watch:
         return {**sides, "waited_seconds": self.waited_seconds, "contaminated": self.contaminated}, ""
 
 
-def watched(
-    device: Device, measure: Callable[[Vitals], Result], *, cool_seconds: float
-) -> tuple[Result, Watch]:
-    """Measure when the phone is cool, or when it was waited for long enough."""
+def cooled(device: Device, cool_seconds: float) -> tuple[Vitals, float]:
+    """A look at the phone when it is cool, or was waited for long enough; and how many seconds that took."""
     start = time.monotonic()
     before = look(device)
     while before.heat and time.monotonic() - start < cool_seconds:
         time.sleep(min(POLL_SECONDS, max(0.0, start + cool_seconds - time.monotonic())))
         before = look(device)
     waited = time.monotonic() - start
-    measured = measure(before)
     # What the look itself takes is no waiting.
-    waited_seconds = round(waited, 1) if waited > POLL_SECONDS or before.heat else 0.0
-    return measured, Watch(before=before, after=look(device), waited_seconds=waited_seconds)
+    return before, round(waited, 1) if waited > POLL_SECONDS or before.heat else 0.0
 
 
 # --- the GPU ------------------------------------------------------------------------

@@ -9,79 +9,83 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import suite
 from suite import benchmark
 from suite.devices import standin
-from suite.devices.adb import DIRECTORY, Device
+from suite.devices.adb import Device
 from suite.devices.session import DeviceSession, describe
-from suite.record import Stage
 from suite.runtimes.base import TimingPolicy
 from tests.bench.figures import held
 
 MODEL = ("squeezenet", "float32")  # milliseconds an inference, so that the timed loop lasts its second
-ROUNDS = 9  # of each, in turn first and second
-POLICY = TimingPolicy()
+ROUNDS = 9
+PAIRS = 3
 
 
 def main(profile: str) -> bool:
     """Both figures, with the load of the machine beside them."""
-    print(f"       load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return all([_overhead(), _two_at_once()])
 
 
+class _Clock:
+    """How long calls took altogether."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, on the clock."""
+
+        def on_the_clock(*arguments: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return on_the_clock
+
+
+class _Session(DeviceSession):
+    """Notes how long the runner ran, by the phone's own clock."""
+
+    own_seconds = 0.0
+
+    def _run(self, *arguments: Any, **named: Any) -> Any:
+        seen, told = super()._run(*arguments, **named)
+        self.own_seconds += seen["own_ns"] / 1e9
+        return seen, told
+
+
 def _overhead() -> bool:
-    """A warm measurement against the runner's bare command with the transfer of its input and output."""
+    """A warm measurement against what it cannot do without: the runner's own time, and the transfer."""
     path = suite.convert(*MODEL)
     tensors = describe(path)
     sample = {tensors[0][0].name: np.zeros((1, *tensors[0][0].shape[1:]), np.float32)}
     with standin.standins() as (phone,), Device(phone.serial, phone.adb) as device:
+        transfer = _Clock()
+        device.push = transfer.timed(device.push)  # type: ignore[method-assign]
+        device.pull = transfer.timed(device.pull)  # type: ignore[method-assign]
 
-        def measure() -> None:
-            session = DeviceSession(device, path, threads=1, tensors=tensors)
-            benchmark.speed_on_phone(session, sample, POLICY, cool_seconds=0)
+        def measure() -> tuple[float, float, float]:
+            transfer.seconds, start = 0.0, time.perf_counter()
+            session = _Session(device, path, threads=1, tensors=tensors)
+            benchmark.speed_on_phone(session, sample, TimingPolicy(), cool_seconds=0)
+            return time.perf_counter() - start, session.own_seconds, transfer.seconds
 
-        commands: list[str] = []
-        shell = device.shell
-
-        def listen(command: str, **arguments: object) -> object:
-            commands.append(command)
-            return shell(command, **arguments)  # type: ignore[arg-type]
-
-        device.shell = listen  # type: ignore[method-assign, assignment]
-        measure()  # warm, and what the runner is asked
-        device.shell = shell  # type: ignore[method-assign]
-        (bare,) = (command for command in commands if "exec" in command)
-        with tempfile.TemporaryDirectory() as folder:
-            given, answered = Path(folder) / "input.bin", Path(folder) / "output.bin"
-            given.write_bytes(np.ascontiguousarray(sample[tensors[0][0].name]).tobytes())
-
-            def run_bare() -> None:
-                device.push(given, "input.bin", stage=Stage.RUN)
-                device.shell(bare, stage=Stage.RUN, timeout=120)
-                device.pull("output.bin", answered, stage=Stage.RUN)
-
-            ratio, ours, theirs = _ratio(measure, run_bare)
-        device.checked(f"ls {DIRECTORY}", stage=Stage.RUN)
-    print(f"       measurement {ours:.3f} s, bare runner and transfer {theirs:.3f} s, medians of {ROUNDS}")
-    return held("warm measurement / bare runner and transfer", ratio, 1.05, "")
-
-
-def _ratio(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float, float]:
-    """Median of the ratios of neighbours, and the medians; interleaved, each in turn first."""
-    pairs = []
-    for turn in range(ROUNDS):
-        seconds = {}
-        for work in (one, other) if turn % 2 == 0 else (other, one):
-            start = time.perf_counter()
-            work()
-            seconds[work] = time.perf_counter() - start
-        pairs.append((seconds[one], seconds[other]))
-    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-    return ratio, *(statistics.median(values) for values in zip(*pairs, strict=True))  # type: ignore[return-value]
+        measure()  # warm: runner and artifact are there
+        rounds = [measure() for _ in range(ROUNDS)]
+    whole, own, moved = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(
+        f"       load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; measurement {whole:.3f} s, in it "
+        f"the runner {own:.3f} s and the transfer {moved:.3f} s, medians of {ROUNDS}"
+    )
+    ratio = statistics.median(whole / (own + moved) for whole, own, moved in rounds)
+    return held("warm measurement / runner's own time and transfer", ratio, 1.05, "")
 
 
 def _two_at_once() -> bool:
@@ -98,9 +102,12 @@ def _two_at_once() -> bool:
                 raise SystemExit(f"the run failed:\n{done.stdout[-3000:]}")
             return time.perf_counter() - start
 
-        run()  # what is converted and sent once is not part of it
-        pairs = [(run("-n", "2"), run()) for _ in range(3)]
+        run()  # what is converted and answered once is not part of it
+        pairs = [(run("-n", "2"), run()) for _ in range(PAIRS)]
     ratio = statistics.median(both / alone for both, alone in pairs)
     seconds = ", ".join(f"{both:.0f} / {alone:.0f} s" for both, alone in pairs)
-    print(f"       at once / one after the other: {seconds}")
+    print(
+        f"       load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, the runs' own among it; "
+        f"at once / one after the other: {seconds}"
+    )
     return held("two phones at once / one after the other", ratio, 0.65, "")

@@ -120,6 +120,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.doctor",
         "suite.localise",
         "suite.disagreements.case",
+        "suite.benchmark_file",
     ),
     ("suite.seeded",),
     ("suite.prove",),

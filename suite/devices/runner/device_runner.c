@@ -4,16 +4,18 @@
 //
 // The input file holds `count` samples one after another, each the raw bytes of every input tensor in
 // the model's order; the output file likewise. See `settings` for the other names. The first sample is
-// then timed where min_runs > 0. Exit status 0, or 1 with {"error": ..., "stage": "load"|"run"}.
+// then timed where min_runs > 0. Where fps > 0, the input file holds frames of a camera instead, which
+// then shows them over and over. Exit status 0, or 1 with {"error": ..., "stage": "load"|"run"}.
+
+#include "runner.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 // --- the part of the TfLite C API that is used, by its public signatures ------------------------
@@ -56,6 +58,7 @@ static long long count, threads = 1, xnnpack = 1;
 static long long limit_s = 900;  // then the process ends itself, also when nobody waits for it any more
 static long long warmup_min_runs, warmup_max_runs = 1024, warmup_min_ms;
 static long long min_runs, max_runs = 1024, min_ms, max_ms = 30000;
+static Plan plan;  // fps 0: no camera
 
 static const struct { const char* name; const char** text; long long* number; } settings[] = {
     {"library", &library, 0},   {"model", &model, 0},
@@ -67,6 +70,15 @@ static const struct { const char* name; const char** text; long long* number; } 
     {"warmup_min_ms", 0, &warmup_min_ms},
     {"min_runs", 0, &min_runs}, {"max_runs", 0, &max_runs},
     {"min_ms", 0, &min_ms},     {"max_ms", 0, &max_ms},
+    {"fps", 0, &plan.fps},      {"inferences", 0, &plan.inferences},
+    {"least_ms", 0, &plan.least_ms},          {"most_ms", 0, &plan.most_ms},
+    {"frame_height", 0, &photo.frame_height}, {"frame_width", 0, &photo.frame_width},
+    {"box_top", 0, &photo.box_top},           {"box_left", 0, &photo.box_left},
+    {"box_height", 0, &photo.box_height},     {"box_width", 0, &photo.box_width},
+    {"height", 0, &photo.height},             {"width", 0, &photo.width},
+    {"channels", 0, &photo.channels},         {"filter", &photo.filter, 0},
+    {"order", &photo.order, 0},               {"scale", &photo.scale, 0},
+    {"bias", &photo.bias, 0},
 };
 
 // --- words --------------------------------------------------------------------------------------
@@ -82,13 +94,13 @@ static void print_string(const char* text) {
   putchar('"');
 }
 
-__attribute__((noreturn, format(printf, 2, 3)))
-static void fail(const char* stage, const char* format, ...) {
+void fail(const char* stage, const char* format, ...) {
   char words[1024];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(words, sizeof words, format, arguments);
   va_end(arguments);
+  __fpurge(stdout);  // half an answer is none
   printf("{\"error\": ");
   print_string(words);
   printf(", \"stage\": \"%s\"}\n", stage);
@@ -98,7 +110,7 @@ static void fail(const char* stage, const char* format, ...) {
 
 // --- the process ----------------------------------------------------------------------------------
 
-static long long now_ns(clockid_t clock) {
+long long now_ns(clockid_t clock) {
   struct timespec time;
   clock_gettime(clock, &time);
   return time.tv_sec * 1000000000LL + time.tv_nsec;
@@ -118,13 +130,13 @@ static long long proc_bytes(const char* path, const char* name, const char* othe
   return sum;
 }
 
-static long long resident_bytes(void) { return proc_bytes("/proc/self/status", "VmRSS:", NULL); }
+long long resident_bytes(void) { return proc_bytes("/proc/self/status", "VmRSS:", NULL); }
 
-static long long unique_bytes(void) {
+long long unique_bytes(void) {
   return proc_bytes("/proc/self/smaps_rollup", "Private_Clean:", "Private_Dirty:");
 }
 
-static void print_bytes(const char* name, long long bytes) {
+void print_bytes(const char* name, long long bytes) {
   if (bytes < 0) printf(", \"%s\": null", name);
   else printf(", \"%s\": %lld", name, bytes);
 }
@@ -164,6 +176,20 @@ static void open_model(void) {
     output_bytes += TfLiteTensorByteSize(TfLiteInterpreterGetOutputTensor(interpreter, i));
 }
 
+static Tensor described(const void* tensor) {
+  Quantisation by = TfLiteTensorQuantizationParams(tensor);
+  return (Tensor){TfLiteTensorData(tensor), TfLiteTensorByteSize(tensor), TfLiteTensorType(tensor), by.scale,
+                  by.zero_point};
+}
+
+int input_count(void) { return TfLiteInterpreterGetInputTensorCount(interpreter); }
+
+int output_count(void) { return TfLiteInterpreterGetOutputTensorCount(interpreter); }
+
+Tensor input_tensor(int place) { return described(TfLiteInterpreterGetInputTensor(interpreter, place)); }
+
+Tensor output_tensor(int place) { return described(TfLiteInterpreterGetOutputTensor(interpreter, place)); }
+
 static void read_sample(FILE* file) {
   for (int i = 0; i < TfLiteInterpreterGetInputTensorCount(interpreter); i++) {
     void* tensor = TfLiteInterpreterGetInputTensor(interpreter, i);
@@ -180,7 +206,7 @@ static void write_sample(FILE* file) {
   }
 }
 
-static long long invoke(void) {
+long long invoke(void) {
   long long start = now_ns(CLOCK_MONOTONIC);
   if (TfLiteInterpreterInvoke(interpreter)) fail("run", "the runtime failed while it ran");
   return now_ns(CLOCK_MONOTONIC) - start;
@@ -188,16 +214,26 @@ static long long invoke(void) {
 
 // --- the measurement ------------------------------------------------------------------------------
 
+// The input file, which holds `count` samples of so many bytes.
+static FILE* open_input(size_t bytes) {
+  FILE* file = fopen(input, "rb");
+  struct stat status;
+  if (!file || fstat(fileno(file), &status)) fail("run", "cannot read %s: %m", input);
+  if ((unsigned long long)status.st_size != (unsigned long long)count * bytes)
+    fail("run", "%s holds %lld bytes, expected %lld samples of %zu", input, (long long)status.st_size, count,
+         bytes);
+  return file;
+}
+
+static FILE* open_output(void) {
+  FILE* file = fopen(output, "wb");
+  if (!file) fail("run", "cannot write %s: %m", output);
+  return file;
+}
+
 // Every sample of the file once, answers written; the latencies go to `samples`.
 static FILE* run_batch(long long* samples) {
-  FILE* in = fopen(input, "rb");
-  struct stat status;
-  if (!in || fstat(fileno(in), &status)) fail("run", "cannot read %s: %m", input);
-  if ((unsigned long long)status.st_size != (unsigned long long)count * input_bytes)
-    fail("run", "%s holds %lld bytes, expected %lld samples of %zu", input, (long long)status.st_size, count,
-         input_bytes);
-  FILE* out = fopen(output, "wb");
-  if (!out) fail("run", "cannot write %s: %m", output);
+  FILE *in = open_input(input_bytes), *out = open_output();
   for (long long i = 0; i < count; i++) {
     read_sample(in);
     samples[i] = invoke();
@@ -205,6 +241,22 @@ static FILE* run_batch(long long* samples) {
   }
   if (fclose(out)) fail("run", "cannot write %s: %m", output);
   return in;
+}
+
+static FILE* kept;
+
+static void keep_outputs(void) { write_sample(kept); }
+
+// The camera's frames, answered once each and then as they come.
+static void run_camera(void) {
+  photo_open();
+  size_t bytes = photo_frame_bytes();
+  FILE* in = open_input(bytes);
+  uint8_t* frames = room((size_t)count, bytes);
+  if (fread(frames, bytes, (size_t)count, in) != (size_t)count) fail("run", "%s ends too early", input);
+  kept = open_output();
+  camera_run(frames, count, plan, keep_outputs);
+  if (fclose(kept)) fail("run", "cannot write %s: %m", output);
 }
 
 // Until the fewest runs and milliseconds are reached, or the most runs, or max_ms; returns how many.
@@ -271,25 +323,16 @@ static void parse(const char* argument) {
   fail("load", "unknown argument %s", argument);
 }
 
-static long long* room(long long n) {
-  long long* samples = calloc((size_t)n + 1, sizeof *samples);
-  if (!samples) fail("load", "no memory for %lld samples", n);
-  return samples;
+void* room(size_t count, size_t bytes) {
+  void* made = calloc(count + 1, bytes);
+  if (!made) fail("load", "no memory for %zu times %zu bytes", count, bytes);
+  return made;
 }
 
-int main(int argc, char** argv) {
-  for (int i = 1; i < argc; i++) parse(argv[i]);
-  if (!library || !model || !input || !output || count < 1 || threads < 1)
-    fail("load", "library, model, input, output, and count and threads of one or more are needed");
-  alarm((unsigned)limit_s);
-  open_library();
-  long long *batch = room(count), *warmup = room(warmup_max_runs), *samples = room(max_runs);
-  long long baseline = resident_bytes(), baseline_unique = unique_bytes();
-
-  long long start = now_ns(CLOCK_MONOTONIC);
-  open_model();
-  long long load_ns = now_ns(CLOCK_MONOTONIC) - start, loaded = resident_bytes();
-
+// Everything once, then the first sample over and over.
+static void run_timed(void) {
+  long long *batch = room((size_t)count, sizeof *batch), *warmup = room((size_t)warmup_max_runs, sizeof *warmup);
+  long long* samples = room((size_t)max_runs, sizeof *samples);
   FILE* in = run_batch(batch);
   long long warmups = 0, runs = 0, cpu_ns = 0, wall_ns = 0;
   if (min_runs > 0) {
@@ -301,18 +344,38 @@ int main(int argc, char** argv) {
     cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     wall_ns = now_ns(CLOCK_MONOTONIC) - wall;
   }
-  printf("{\"threads\": %lld, \"xnnpack\": %s, \"count\": %lld, \"load_ns\": %lld, \"cpu_ns\": %lld, "
-         "\"wall_ns\": %lld", threads, xnnpack ? "true" : "false", count, load_ns, cpu_ns, wall_ns);
+  printf(", \"cpu_ns\": %lld, \"wall_ns\": %lld", cpu_ns, wall_ns);
   print_samples("batch_ns", batch, count);
   print_samples("warmup_ns", warmup, warmups);
   print_samples("samples_ns", samples, runs);
+}
+
+int main(int argc, char** argv) {
+  long long begun = now_ns(CLOCK_MONOTONIC);
+  setvbuf(stdout, room(1, 1 << 20), _IOFBF, 1 << 20);
+  for (int i = 1; i < argc; i++) parse(argv[i]);
+  if (!library || !model || !input || !output || count < 1 || threads < 1)
+    fail("load", "library, model, input, output, and count and threads of one or more are needed");
+  alarm((unsigned)limit_s);
+  open_library();
+  long long baseline = resident_bytes(), baseline_unique = unique_bytes();
+
+  long long start = now_ns(CLOCK_MONOTONIC);
+  open_model();
+  long long load_ns = now_ns(CLOCK_MONOTONIC) - start, loaded = resident_bytes(), loaded_unique = unique_bytes();
+
+  printf("{\"threads\": %lld, \"xnnpack\": %s, \"count\": %lld, \"load_ns\": %lld", threads,
+         xnnpack ? "true" : "false", count, load_ns);
+  if (plan.fps) run_camera();
+  else run_timed();
   print_bytes("baseline_bytes", baseline);
   print_bytes("baseline_unique_bytes", baseline_unique);
   print_bytes("loaded_bytes", loaded);
+  print_bytes("loaded_unique_bytes", loaded_unique);
   print_bytes("peak_bytes", proc_bytes("/proc/self/status", "VmHWM:", NULL));
   print_bytes("unique_bytes", unique_bytes());
   print_tensors();
-  printf("}\n");
+  printf(", \"own_ns\": %lld}\n", now_ns(CLOCK_MONOTONIC) - begun);
   fflush(stdout);
   _exit(0);  // the library's own destructors have nothing to tell
 }

@@ -19,15 +19,16 @@ from suite.devices.rootfs import native_abi
 from suite.devices.session import describe
 from suite.devices.standin import StandIn
 from suite.runtimes.base import TensorInfo
+from tests.meta.product import Product
 
 
 @contextmanager
 def skipped_where_lacking() -> Iterator[None]:
-    """Skip, with what to install, on a machine that cannot; continuous integration can, or fails."""
+    """Skip, with what to install, on a machine that cannot; .ci/run demands that it can."""
     try:
         yield
     except tools.Lacking as error:
-        if os.environ.get("CI"):
+        if os.environ.get("POCKETPROOF_REQUIRE_STAND_INS"):
             raise
         pytest.skip(str(error))
 
@@ -62,6 +63,15 @@ def arm64(phone: StandIn) -> Iterator[StandIn]:
         bundle("arm64-v8a")
     with standin.standins(abi="arm64-v8a") as (made,):
         yield made
+
+
+@pytest.fixture
+def product(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Product:
+    """Runs that share what was converted, and what phones are built of."""
+    base = tmp_path_factory.getbasetemp()
+    made = Product((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache", tmp_path)
+    made.share_phone_parts()
+    return made
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from suite.devices import server
 from suite.devices.rootfs import native_abi
 from suite.devices.standin import StandIn
 from suite.record import Check, Stage, Status
@@ -17,21 +17,24 @@ ONE = ("-m", "android", "--models", "digits_cnn", "--profile", "smoke", "-v")
 NOBODY = "127.0.0.1:9"  # the discard port: no adb server listens there
 
 
-@pytest.fixture
-def product(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Product:
-    """Runs that share what was converted, and what phones are built of."""
-    base = tmp_path_factory.getbasetemp()
-    made = Product((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "product-cache", tmp_path)
-    made.share_phone_parts()
-    return made
-
-
 def test_collecting_without_phones_asks_no_adb_server(product: Product) -> None:
     for arguments in ((), ("-m", "parity"), ("-m", "not android")):
         run = product.run("--collect-only", "-q", *arguments, ADBUTILS_ADB_PATH="/nonexistent/adb")
         assert run.status == 0, run.text
         assert "phone" not in run.text
         assert "android" not in run.text.replace("tests/meta", "")
+
+
+NO_ADB = {"ADBUTILS_ADB_PATH": "/nonexistent/adb", "ANDROID_ADB_SERVER_PORT": "9"}
+
+
+def test_without_a_phone_the_tests_are_skipped_with_the_reason_and_the_remedy(product: Product) -> None:
+    run = product.run(*ONE, **NO_ADB)
+    assert run.status == 0, run.text
+    assert "nothing proven: no phone is ready" in run.text
+    assert "There is no adb here: install Android's platform-tools" in run.text
+    assert {record.status for record in run.records.values()} == {Status.SKIPPED}
+    assert {record.stage for record in run.records.values()} == {Stage.LOAD}
 
 
 @pytest.mark.parametrize(
@@ -42,20 +45,22 @@ def test_collecting_without_phones_asks_no_adb_server(product: Product) -> None:
         (("--serial", "R58M,R59N", "--adb-host", NOBODY), "R59N: "),
     ],
 )
-def test_without_a_phone_the_tests_are_skipped_and_where_one_is_required_they_fail(
-    product: Product, arguments: tuple[str, ...], said: str
-) -> None:
-    environment = {"ADBUTILS_ADB_PATH": "/nonexistent/adb", "ANDROID_ADB_SERVER_PORT": "9"}
-    run = product.run(*ONE, *arguments, **environment)
-    assert run.status == 0, run.text
-    assert "nothing proven: no phone is ready" in run.text
+def test_where_a_phone_is_required_they_fail(product: Product, arguments: tuple[str, ...], said: str) -> None:
+    run = product.run(*ONE, *arguments, "--require-device", **NO_ADB)
+    assert run.status == 1, run.text
     assert said in run.text
-    assert {record.status for record in run.records.values()} == {Status.SKIPPED}
-    assert {record.stage for record in run.records.values()} == {Stage.LOAD}
-    required = product.run(*ONE, *arguments, "--require-device", **environment)
-    assert required.status == 1, required.text
-    assert {record.status for record in required.records.values()} == {Status.ERROR}
-    assert all(said.split(":")[-1] in required.text for _ in required.records)
+    assert {(record.status, record.stage) for record in run.records.values()} == {(Status.ERROR, Stage.LOAD)}
+
+
+def test_a_server_without_phones_says_so(product: Product, phone: StandIn, tmp_path: Path) -> None:
+    own = server.start(tmp_path, stays=False)
+    try:
+        run = product.run(*ONE, "--adb-host", str(own.address), "--require-device")
+    finally:
+        own.stop()
+    assert run.status == 1, run.text
+    assert {(record.status, record.stage) for record in run.records.values()} == {(Status.ERROR, Stage.LOAD)}
+    assert "no phone is attached: plug one in and switch on USB debugging" in run.text
 
 
 def test_wrong_words_end_the_run_at_once(product: Product) -> None:
@@ -104,3 +109,16 @@ def test_the_smoke_models_are_proven_on_a_stand_in(phone: StandIn, product: Prod
         assert any("stand-in" in note for note in record.notes)
     page = (run.report / "index.html").read_text()
     assert "On the phone against this machine" in page
+
+
+def test_a_phone_is_measured_behind_a_camera(phone: StandIn, product: Product) -> None:
+    one = ("--models", "digits_cnn", "--variants", "int8", "-m", "android and realtime")
+    run = product.run(*one, "--stand-in", "native")
+    assert run.status == 0, run.text
+    (record,) = run.records.values()
+    assert record.checks[Check.REALTIME].status is Status.PASSED
+    assert record.realtime is not None
+    assert record.realtime.threads == 4
+    assert [scheme.threaded for scheme in record.realtime.schemes] == [False, True]
+    assert all(scheme.taken for scheme in record.realtime.schemes)
+    assert "real time at 30 fps: " in run.text + (run.report / "index.html").read_text()

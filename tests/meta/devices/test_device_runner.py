@@ -13,7 +13,11 @@ import pytest
 
 from suite import runtimes
 from suite.devices import bundle as bundles
+from suite.devices import camera
 from suite.devices.rootfs import native_abi
+from suite.preprocess import preprocess
+from suite.runtimes.base import CameraPlan, dequantise
+from suite.spec import ImageInput, Resize
 from tests.meta.conftest import Subject
 from tests.meta.devices.conftest import skipped_where_lacking
 
@@ -112,6 +116,112 @@ def test_it_ends_itself_after_its_time(run: Run) -> None:
     status, seen = run(limit_s=1, min_runs=10**6, max_runs=10**6)
     assert status == -14
     assert seen == {}
+
+
+# --- behind a camera ------------------------------------------------------------------------
+
+PLAN = CameraPlan(fps=30, seconds=0.4, inferences=1, max_seconds=2)
+CONTRACTS = {
+    "squash": ImageInput(height=16, width=16, preprocessing="tf"),
+    "cut": ImageInput(height=16, width=16, preprocessing="unit", resize=Resize.CENTRE_CROP),
+    "bicubic": ImageInput(height=16, width=16, preprocessing="caffe", interpolation="bicubic"),
+    "nearest": ImageInput(height=16, width=16, preprocessing="torch", interpolation="nearest"),
+}
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    """Frames with edges in them, so that each way of resampling is another."""
+    grid = np.random.default_rng(3).integers(0, 255, (3, 12, 16, 3), np.uint8)
+    return [np.kron(photo, np.ones((40, 40, 1), np.uint8)) for photo in grid]
+
+
+@pytest.fixture
+def behind_a_camera(run: Run, photos: list[np.ndarray], tmp_path: Path) -> Run:
+    """As `run`, on the frames; a contract and a plan are stated in the runner's words."""
+    (tmp_path / "frames.bin").write_bytes(b"".join(photo.tobytes() for photo in photos))
+
+    def call(contract: ImageInput, plan: CameraPlan = PLAN, **changes: object) -> tuple[int, dict[str, Any]]:
+        words = camera.words(contract, photos[0].shape, plan)
+        return run(**{"input": tmp_path / "frames.bin", "count": len(photos), **words, **changes})
+
+    return call
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("variant", ["float32", "int8_io"])
+def test_frames_are_prepared_as_the_model_was_trained_on(
+    behind_a_camera: Run,
+    classifier: Subject,
+    photos: list[np.ndarray],
+    tmp_path: Path,
+    name: str,
+    variant: str,
+) -> None:
+    path = classifier.artifact(variant)
+    with runtimes.open_session("litert-xnnpack", path, threads=1) as host:
+        (info,), (answer,) = host.inputs, host.outputs
+        expected = {
+            contract: next(iter(host.run_many({info.name: preprocess(photos, stated)}).values()))
+            for contract, stated in CONTRACTS.items()
+        }
+    status, seen = behind_a_camera(CONTRACTS[name], model=path)
+    assert status == 0, seen
+    raw = np.fromfile(tmp_path / "output.bin", answer.dtype).reshape(len(photos), -1)
+    answered = dequantise(raw, answer)
+    np.testing.assert_allclose(answered, expected[name], atol=answer.scale * 1.001 or 1e-5, rtol=0)
+    if variant == "float32":  # where steps hide nothing, every other contract is told apart
+        for other in set(CONTRACTS) - {name}:
+            assert np.abs(answered - expected[other]).max() > 1e-4
+
+
+def test_both_schemes_follow_the_camera(behind_a_camera: Run, photos: list[np.ndarray]) -> None:
+    status, seen = behind_a_camera(CONTRACTS["squash"])
+    assert status == 0
+    use = camera.use(seen, "here")
+    assert [stream.threaded for stream in use.streams] == [False, True]
+    for stream in use.streams:
+        numbers = [row[0] for row in stream.taken]
+        assert stream.offered == 12
+        assert numbers == sorted(set(numbers))
+        assert all(row[1] >= row[0] * 1e9 / PLAN.fps for row in stream.taken)
+        assert all(min(row[2:]) > 0 for row in stream.taken)
+        assert stream.cpu_ns > 0
+        assert max(stream.shown_ns) <= stream.wall_ns
+    callback, threads = use.streams
+    assert len(callback.shown_ns) == len(callback.taken)
+    assert len(threads.shown_ns) == threads.offered
+    assert list(use.phases) == ["load", "first", "real time, in the callback", "real time, with threads"]
+    assert all(0 < resident <= use.peak_bytes for resident, _ in use.phases.values())
+
+
+def test_a_camera_that_is_quicker_than_the_model_drops_frames(behind_a_camera: Run) -> None:
+    plan = CameraPlan(fps=4000, seconds=0.25, inferences=1, max_seconds=2)
+    _, seen = behind_a_camera(CONTRACTS["bicubic"], plan)
+    callback, threads = camera.use(seen, "here").streams
+    assert all(len(stream.taken) < stream.offered for stream in (callback, threads))
+    for before, after in zip(callback.taken, callback.taken[1:], strict=False):
+        due = (before[1] + sum(before[2:])) * plan.fps / 1e9  # frames by the time that it was free again
+        assert after[0] >= min(int(due), callback.offered - 1) - 1  # the newest is taken
+    assert len(threads.shown_ns) == threads.offered
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"filter": "lanczos"}, "unknown filter lanczos"),
+        ({"scale": "1,2"}, "scale: three numbers are expected"),
+        ({"height": 17}, "photos of 17x16x3 do not fit"),
+        ({"box_width": 641}, "what is to be cut out of a frame is not within it"),
+        ({"frame_width": 639}, "expected 3 samples of"),
+    ],
+)
+def test_a_camera_that_does_not_fit_is_an_error(
+    behind_a_camera: Run, changes: dict[str, object], message: str
+) -> None:
+    status, seen = behind_a_camera(CONTRACTS["squash"], **{"box_width": 100, **changes})
+    assert status == 1
+    assert message in seen["error"]
 
 
 def test_it_is_built_for_phones_too(tmp_path: Path) -> None:

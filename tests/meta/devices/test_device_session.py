@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 
 import suite
-from suite import runtimes
-from suite.devices import adb, session, standin
+from suite import realtime, runtimes
+from suite.devices import adb, session, standin, wire
 from suite.devices.adb import Device
 from suite.devices.bundle import Bundle
 from suite.devices.lease import leased
@@ -24,8 +25,10 @@ from suite.devices.session import DeviceSession
 from suite.devices.standin import StandIn
 from suite.errors import CaseError, StagedError, WorkerCrashed
 from suite.record import Stage
-from suite.runtimes.base import TensorInfo, TimingPolicy
+from suite.runtimes.base import CameraPlan, TensorInfo, TimingPolicy
+from suite.spec import ImageInput
 from tests.meta.conftest import ROOT, Subject
+from tests.meta.devices.relay import relay
 
 QUICK = TimingPolicy(warmup_min_runs=2, warmup_min_seconds=0, min_runs=5, max_runs=5, min_seconds=0)
 # What the classifier's artifact is, for runners that never look at it.
@@ -106,6 +109,26 @@ def test_it_is_timed_on_the_phone(device: Device, artifact: Path, images: np.nda
     assert 0 < use.baseline_bytes <= use.loaded_bytes <= use.peak_bytes
 
 
+def test_it_runs_behind_a_camera_on_the_phone(device: Device, artifact: Path) -> None:
+    there = DeviceSession(device, artifact, threads=2, tensors=TENSORS)
+    photos = list(np.random.default_rng(0).integers(0, 255, (2, 48, 64, 3), np.uint8))
+    plan = CameraPlan(fps=30, seconds=0.3, inferences=1, max_seconds=1)
+    seen = realtime.recorded(
+        there.realtime(photos, ImageInput(height=16, width=16, preprocessing="unit"), plan),
+        photos[0],
+        2,
+        plan,
+    )
+    assert (seen.frame, seen.threads) == ("48x64x3", 2)
+    assert [scheme.offered for scheme in seen.schemes] == [9, 9]
+    assert seen.peak_bytes is not None
+    assert seen.peak_bytes > 0
+    samples = there.realtime([np.zeros((16, 16, 3), np.float32)], None, plan)
+    assert all(stream.taken for stream in samples.streams)
+    with pytest.raises(CaseError, match=r"takes float32 \(1, 16, 16, 3\), found float32 \(1, 8, 8, 3\)"):
+        there.realtime([np.zeros((8, 8, 3), np.float32)], None, plan)
+
+
 def test_a_warm_phone_is_sent_nothing_twice(
     device: Device, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,20 +151,19 @@ def test_an_artifact_altered_on_the_phone_is_sent_anew(
 
 
 def test_an_artifact_altered_on_the_way_is_told_by_its_hash(
-    device: Device, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spare: StandIn, artifact: Path, tmp_path: Path
 ) -> None:
-    content = bytearray(artifact.read_bytes())
-    content[len(content) // 2] ^= 1
-    sent, altered = tmp_path / "sent", tmp_path / "altered"
-    sent.write_bytes(artifact.read_bytes() + b"new to the phone")
-    altered.write_bytes(content)
-    send = Device.push
-    monkeypatch.setattr(
-        Device, "push", lambda self, _, name, *, stage: send(self, altered, name, stage=stage)
-    )
-    with pytest.raises(StagedError, match="was altered on the way: the phone has SHA-256") as caught:
+    sent = tmp_path / "sent.tflite"
+    sent.write_bytes(artifact.read_bytes() + b"one bit of this " * 4096)
+    with (
+        relay(spare.adb, lambda piece: piece.replace(b"one bit", b"one byt", 1)) as line,
+        Device(spare.serial, line) as device,
+        pytest.raises(StagedError, match="was altered on the way: the phone has SHA-256") as caught,
+    ):
         DeviceSession(device, sent, tensors=TENSORS, runner=Bundle(files={}, command=("false",)))
     assert caught.value.stage is Stage.LOAD
+    with relay(spare.adb, bytes) as line, Device(spare.serial, line) as device:
+        DeviceSession(device, sent, tensors=TENSORS, runner=Bundle(files={}, command=("false",)))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +173,11 @@ def test_an_artifact_altered_on_the_way_is_told_by_its_hash(
         ("echo what >&2; kill -9 $$", WorkerCrashed, "ended by SIGKILL. Its last words: what"),
         ("echo hello", StagedError, r"ended with 0 and said what is no answer: 'hello'"),
         ("exit 3", StagedError, "ended with 3 and said what is no answer: ''"),
+        ("echo '{\"batch_ns\": [1]}'", StagedError, "said what is no answer"),
         ("echo '[1]'", StagedError, r"said what is no answer: '\[1\]'"),
         (f"echo x > ../output.bin; echo '{SAID}'", StagedError, "holds 2 bytes, expected 1 answers of 40"),
-        (f"echo '{SAID}'", StagedError, "fetching output.bin failed"),
+        (f"echo '{SAID}'", StagedError, "holds 0 bytes, expected 1 answers of 40"),
+        (f"rm ../output.bin; echo '{SAID}'", StagedError, "fetching output.bin failed"),
         (f"echo '{SAID}'; exit 1", StagedError, "the runner ended with 1"),
         (f"echo '{SAID.replace('10', '11')}'", CaseError, r"outputs are \[\(\(1, 11\), 'float32'\)\] there"),
         ('echo \'{"error": "no", "stage": "load"}\'; exit 1', CaseError, ": no"),
@@ -186,6 +210,27 @@ def test_a_runner_that_hangs_is_ended(
         there.run_many({"image": images})
     assert caught.value.stage is Stage.RUN
     assert "sleep" not in device.shell("ps -A", stage=Stage.RUN).stdout
+
+
+def test_a_runner_that_talks_without_end_is_ended(
+    device: Device, artifact: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_SILENCE", 0.0)
+    runner = planted(tmp_path, "exec yes")
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=runner, run_seconds=1)
+    with pytest.raises(StagedError, match="It did not answer in time"):
+        there.run_many({"image": images})
+    assert "yes" not in device.shell("exec ps -A -o NAME=", stage=Stage.RUN).stdout.split()
+
+
+def test_a_timed_run_with_an_answer_of_the_wrong_size_is_explained(
+    device: Device, artifact: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    said = json.loads(SAID) | dict.fromkeys(session._TIMED - json.loads(SAID).keys())
+    runner = planted(tmp_path, f"echo x > ../output.bin; echo '{json.dumps(said)}'")
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=runner)
+    with pytest.raises(StagedError, match="holds 2 bytes, expected 1 answers of 40"):
+        there.time({"image": images[:1]}, QUICK)
 
 
 def test_an_artifact_that_is_none_fails_at_load(device: Device, tmp_path: Path, images: np.ndarray) -> None:
@@ -237,7 +282,7 @@ def test_a_server_killed_is_explained_and_none_is_started(
 ) -> None:
     with standin.standins() as (other,), Device(other.serial, other.adb) as device:
         there = DeviceSession(device, artifact, tensors=TENSORS)
-        adb._client(other.adb).server_kill()
+        wire.client(other.adb).server_kill()
         with pytest.raises(StagedError, match="No adb server answers there"):
             there.run_many({"image": images})
 
@@ -250,17 +295,18 @@ def test_nothing_is_left_on_the_phone(spare: StandIn, artifact: Path, images: np
 
 
 def left_on(spare: StandIn) -> tuple[str, list[str]]:
-    """Files in the place for everybody's, and what of ours runs."""
+    """Files in the place for everybody's, and what runs beside adbd and this very look."""
     bare = Device(spare.serial, spare.adb)  # neither holds nor cleans
     files = bare.shell("ls /data/local/tmp", stage=Stage.RUN).stdout
-    running = bare.shell("ps -A -o NAME", stage=Stage.RUN).stdout.split()
-    return files, [name for name in running if name in ("sleep", "device_runner")]
+    running = bare.shell("exec ps -A -o NAME=", stage=Stage.RUN).stdout.split()
+    return files, sorted(set(running) - {"bwrap", "adbd", "ps"})
 
 
 USER = """
 import sys, time
 from pathlib import Path
-from suite.devices.adb import Address, Device
+from suite.devices.adb import Device
+from suite.devices.wire import Address
 from suite.record import Stage
 with Device(sys.argv[1], Address.parse(sys.argv[2])) as device:
     device.install({"file": Path(sys.argv[3])})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -18,12 +19,16 @@ from pathlib import Path
 import pytest
 
 from suite import store
-from suite.devices import adb, standin
+from suite.cache import Cache
+from suite.devices import adb, standin, wire
 from suite.devices.adb import Device
+from suite.devices.bundle import bundle
+from suite.devices.rootfs import native_abi
 from suite.devices.standin import StandIn
 from suite.errors import StagedError
 from suite.record import Check, Stage, Status
-from tests.meta.devices.test_android import product  # noqa: F401 - a fixture
+from tests.meta.devices.conftest import skipped_where_lacking
+from tests.meta.devices.test_benchmark_model import said, tool
 from tests.meta.devices.test_device_session import left_on
 from tests.meta.product import ROOT, Product
 
@@ -38,13 +43,17 @@ def other(phone: StandIn) -> Iterator[StandIn]:
 
 
 @contextmanager
-def running(product: Product, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:  # noqa: F811
+def running(
+    product: Product,
+    *arguments: str,
+    **environment: str,
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A run in the background, and where it reports."""
     command, report = product.command(*ON_PHONES, *arguments)
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=product.environment(),
+        env=product.environment(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -89,7 +98,8 @@ def pushing(phone: StandIn) -> bool:
 
 def timing(phone: StandIn) -> bool:
     """Whether the runner runs."""
-    return (ours(phone) / "runner.pid").exists()
+    number = ours(phone) / "runner.pid"
+    return number.exists() and number.stat().st_size > 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +111,7 @@ def timing(phone: StandIn) -> bool:
 )
 def test_a_phone_that_goes_costs_its_case_and_is_used_again_when_it_comes_back(
     other: StandIn,
-    product: Product,  # noqa: F811
+    product: Product,
     moment: Callable[[StandIn], bool],
     check: Check,
     stage: Stage,
@@ -123,13 +133,137 @@ def test_a_phone_that_goes_costs_its_case_and_is_used_again_when_it_comes_back(
     assert left_on(other) == ("", [])
 
 
+# Answers of a quarter of a megabyte each, so that it takes a while to fetch them.
+WIDE = """
+from suite.spec import ImageInput, ModelSpec
+
+def build(weights):
+    import keras
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([
+        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.UpSampling2D(21),
+    ])
+
+SPEC = ModelSpec(build=build, input=ImageInput(height=8, width=8, preprocessing="tf"))
+"""
+
+
+def test_a_phone_that_goes_while_its_answers_are_fetched(
+    other: StandIn,
+    product: Product,
+    tmp_path: Path,
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    arguments = ("-m", "android and (parity or host_parity)", "--adb-host", str(other.adb))
+    wide = ("--models", "wide", "--variants", "float32", "--fixtures-dir", str(product.fixtures(wide=WIDE)))
+
+    def fetching() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return any(file.stat().st_size for file in scratch.glob("pocketproof-*/output.bin"))
+        return False
+
+    with running(product, *arguments, *wide, TMPDIR=str(scratch)) as (process, report):
+        until(fetching, process)
+        other.unplug()
+        until(lambda: errors(report), process)
+        other.plug()
+        text = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, text
+    ((stage, said),) = errors(report)
+    assert stage is Stage.RUN
+    assert f"{other.serial}: fetching output.bin failed" in said
+    last = store.load(report).records[-1]
+    assert last.checks[Check.HOST_PARITY].status is Status.PASSED, text
+    assert left_on(other) == ("", [])
+
+
+def test_what_is_wrong_with_some_phones_costs_their_cases_alone(
+    phone: StandIn,
+    product: Product,
+) -> None:
+    with (
+        standin.standins(3) as (good, closed, gone),
+        standin.standins(storage_bytes=1 << 20) as (full,),
+    ):
+        (closed.folder / "data" / "local" / "tmp").chmod(0o555)
+        gone.unplug()
+        hosts = (f"--adb-host={good.adb}", f"--adb-host={full.adb}")
+        serials = ",".join(one.serial for one in (gone, closed, full, good))
+        run = product.run(
+            *ON_PHONES, "-m", "android and host_parity", "--variants=float32", f"--serial={serials}", *hosts,
+            "--require-device",
+        )  # fmt: skip
+        seen = {
+            one.serial: run.records[f"digits_cnn/float32/android:{one.serial}/xnnpack"]
+            for one in (gone, closed, full, good)
+        }
+        assert run.status == 1, run.text
+        assert seen[good.serial].status is Status.PASSED, run.text
+        for one, said in (
+            (gone, "offline|no phone of this serial"),
+            (closed, "mkdir.*Permission denied"),
+            (full, "sending runner/.* failed.*see whether its storage is full"),
+        ):
+            record = seen[one.serial]
+            assert (record.status, record.stage) == (Status.ERROR, Stage.LOAD), run.text
+            assert re.search(said, record.message), record.message
+            assert one.serial in record.message
+        for one in (good, closed, full):
+            assert left_on(one) == ("", [])
+    assert "Traceback" not in run.text
+
+
+# --- answers that are wrong ---------------------------------------------------------------
+
+
+def test_a_phone_that_answers_something_else_fails(
+    other: StandIn,
+    product: Product,
+    tmp_path: Path,
+) -> None:
+    some_pixels = "tail -c +6200 ../input-0.bin | head -c 40 > ../output.bin"
+    program = tool(tmp_path, said(""), some_pixels).files["benchmark_model"]
+    run = product.run(
+        *ON_PHONES, "-m", "android and host_parity", "--variants=float32", f"--adb-host={other.adb}",
+        f"--benchmark-model={program}",
+    )  # fmt: skip
+    assert run.status == 1, run.text
+    (record,) = run.records.values()
+    assert (record.status, record.stage) == (Status.FAILED, Stage.COMPARE), run.text
+    assert record.host_parity is not None, run.text
+    assert record.host_parity.real.max_abs_diff > 0.01
+
+
+def test_all_is_built_and_sent_where_nothing_is_there_yet(phone: StandIn, tmp_path: Path) -> None:
+    fresh = Product(tmp_path / "empty", tmp_path)
+    with skipped_where_lacking():
+        bundle(native_abi(), Cache(fresh.cache))
+    run = fresh.run(*ON_PHONES, "-m", "android and host_parity", "--variants=int8", "--stand-in=native")
+    assert run.status == 0, run.text
+    (record,) = run.records.values()
+    assert record.status is Status.PASSED
+    assert record.host_parity is not None
+    assert record.host_parity.max_steps is not None
+    assert record.host_parity.max_steps <= 1
+    assert {entry.name for entry in fresh.cache.iterdir()} >= {
+        "phone",
+        "program",
+        "tflite-library",
+        "artifact",
+    }
+
+
+# --- in the middle of it ------------------------------------------------------------------
+
+
 def test_a_server_that_goes_costs_the_cases_that_come_after(
     other: StandIn,
-    product: Product,  # noqa: F811
+    product: Product,
 ) -> None:
     with running(product, "-m", "android and benchmark", "--adb-host", str(other.adb)) as (process, report):
         until(lambda: timing(other), process)
-        adb._client(other.adb).server_kill()
+        wire.client(other.adb).server_kill()
         text = process.communicate(timeout=300)[0]
     assert process.returncode == 1, text
     assert "Traceback" not in text
@@ -141,7 +275,7 @@ def test_a_server_that_goes_costs_the_cases_that_come_after(
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_ctrl_c_leaves_nothing_on_the_phone(
     other: StandIn,
-    product: Product,  # noqa: F811
+    product: Product,
     workers: tuple[str, ...],
 ) -> None:
     with running(product, "-m", "android and benchmark", "--adb-host", str(other.adb), *workers) as (
@@ -150,13 +284,13 @@ def test_ctrl_c_leaves_nothing_on_the_phone(
     ):
         until(lambda: timing(other), process)
         process.send_signal(signal.SIGINT)
-        text = process.communicate(timeout=120)[0]
+        text = process.communicate(timeout=300)[0]
     assert process.returncode == 2, text
     assert left_on(other) == ("", [])
     assert (report / "index.html").exists()
 
 
-def test_two_runs_at_once_take_turns(other: StandIn, product: Product) -> None:  # noqa: F811
+def test_two_runs_at_once_take_turns(other: StandIn, product: Product) -> None:
     arguments = ("-m", "android and host_parity", "--adb-host", str(other.adb))
     with running(product, *arguments) as (one, _), running(product, *arguments) as (two, _):
         for process in (one, two):
@@ -165,11 +299,23 @@ def test_two_runs_at_once_take_turns(other: StandIn, product: Product) -> None: 
     assert left_on(other) == ("", [])
 
 
-def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -> None:  # noqa: F811
+def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -> None:
     with standin.standins(2) as pair:
         run = product.run(*ON_PHONES, "-m", "android", "-n", "2", "--adb-host", str(pair[0].adb))
     assert run.status == 0, run.text
     assert len(run.records) == 4
+    written = json.loads((run.report / "benchmark.json").read_text())["benchmarks"]
+    found = {(entry["extra_info"]["case_id"], entry["extra_info"]["threads"]) for entry in written}
+    assert found == {(case_id, count) for case_id in run.records for count in (1, 2, 4)}
+    assert len(written) == len(found)
+    for entry in written:
+        (latency,) = (
+            one
+            for one in run.records[entry["extra_info"]["case_id"]].scaling
+            if one.threads == entry["extra_info"]["threads"]
+        )
+        assert entry["stats"]["data"] == pytest.approx([sample / 1e9 for sample in latency.samples_ns])
+        assert entry["fullname"].startswith("tests/validate/test_benchmark.py::test_benchmark[digits_cnn/")
     found = re.findall(
         r"^\[(gw\d)\] .*? PASSED .*?\[digits_cnn/\w+/android:(\S+?)/xnnpack", run.text, re.MULTILINE
     )
@@ -184,7 +330,7 @@ def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -
 
 def test_a_phone_that_does_not_know_this_machine_is_listed_with_the_remedy(
     other: StandIn,
-    product: Product,  # noqa: F811
+    product: Product,
 ) -> None:
     with asking_for_a_key() as serial:
         adb.connect(other.adb, serial)

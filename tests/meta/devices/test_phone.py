@@ -16,8 +16,9 @@ import pytest
 
 from suite.cache import default_cache
 from suite.devices import packages, standin, tools
-from suite.devices.adb import Address, Device, attached
+from suite.devices.adb import Device, attached
 from suite.devices.standin import StandIn
+from suite.devices.wire import Address
 from suite.errors import StagedError, UsageError
 from suite.record import Stage
 from tests.meta.conftest import ROOT

@@ -49,7 +49,7 @@ Current Battery Service state:
   temperature: {tenths}
   technology: Li-ion
 """
-CLOCKS = "0,1,2,3, 576000 1803000\n4,5,6,7, 2000000 2850000\n"
+CLOCKS = "0 1 2 3 576000 1803000\n4 5 6 7 2000000 2850000\n"
 
 
 def printed(thermal: str = THERMAL, battery: str = BATTERY.format(tenths=285), clocks: str = CLOCKS) -> str:
