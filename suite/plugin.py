@@ -459,8 +459,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         current.abandon()
         return
     interrupted = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-    if run.is_parallel(session.config) and not interrupted:
+    if run.is_parallel(session.config):
         current.phones.sweep()
+    if run.is_parallel(session.config) and not interrupted:
         status = current.run_benchmarks_alone()
         current.add_phones_to_benchmark_file()
         if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
