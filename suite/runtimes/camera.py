@@ -20,7 +20,7 @@ from suite.record import Stream
 from suite.runtimes import loop
 from suite.runtimes.base import FrameTimes
 
-SPIN_NS = 1_000_000  # before a frame is due: a sleep alone overshoots by a timer tick and a wake-up
+SPIN_NS = 300_000  # before a frame is due: a sleep alone overshoots by a timer slack and a wake-up
 _LEAD_NS = 50_000_000  # before the first frame
 _SWITCH_SECONDS = 0.0005  # how long a Python thread may keep another waiting
 
