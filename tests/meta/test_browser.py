@@ -54,7 +54,12 @@ PROBE = """<pre id="probe"></pre>
     of(selector).value = value;
     of(selector).dispatchEvent(new frame.Event("input"));
   }};
-  const wait = () => new Promise(done => setTimeout(done, 300));
+  const tick = () => new Promise(done => {{
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  }});
+  const until = async holds => {{ while (!holds()) await tick(); }};  // no time-out: the browser has one
   document.getElementById("probe").textContent = JSON.stringify(await (async () => {{ {code} }})());
 }};</script>"""
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
@@ -162,9 +167,9 @@ def test_colours_can_be_chosen_and_a_point_opens_its_case(built: Path, tmp_path:
 @needs_browser
 def test_packed_details_of_very_many_cases_unpack_when_they_are_opened(tmp_path: Path) -> None:
     build(tmp_path / "many", records.many(html.MANY + 10))
-    code = """const before = all("h3").length;
+    code = """const before = all(".packed").length;
       of('details[data-case="case-205"] summary').click();
-      await wait();
+      await until(() => all(".packed").length < before);
       return [of("#case-205").textContent.includes("max scaled diff"), all(".packed").length]"""
     assert probe(tmp_path / "many", tmp_path, code) == [True, html.MANY + 9]
 
