@@ -76,6 +76,7 @@ def measure(stated: Stated, told: Told, photos: Photos, *, converted: bool) -> C
         wrong=tuple(wrong),
         gaps=gaps(stated, told),
         in_words=in_words(stated, told),
+        float16=told.float16,
     )
 
 

@@ -272,6 +272,7 @@ class Contract:
     wrong: tuple[str, ...] = ()  # what the artifact tells wrongly
     gaps: tuple[str, ...] = ()  # what it leaves open
     in_words: tuple[str, ...] = ()  # what stands in a description alone: the format has no field for it
+    float16: bool = False  # the artifact keeps scale and bias in float16, which rounds more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

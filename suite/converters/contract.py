@@ -50,6 +50,7 @@ class Told:
     labels: tuple[str, ...] | None = None
     described: bool = True  # it says anything at all
     by_metadata: bool = True  # as .tflite do; Core ML prepares photos itself
+    float16: bool = False  # how its numbers are kept
 
 
 def stated(spec: ModelSpec, card: Card) -> Stated | None:

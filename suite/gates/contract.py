@@ -7,6 +7,7 @@ from suite.record import Contract
 from suite.spec import Budget
 
 PIXEL_ROUNDING = 0.01  # of a pixel; float32 loses a hundredth of that
+FLOAT16_ROUNDING = 0.25  # of a scale of 255 pixels, and of a bias of as many: half of a last place each
 
 
 def check_contract(contract: Contract | None, budget: Budget) -> list[Finding]:
@@ -20,7 +21,8 @@ def check_contract(contract: Contract | None, budget: Budget) -> list[Finding]:
             "channel order and resize as the fixture states them."
         )
         what = "difference of prepared tensors in pixels"
-        found += bound(Gate.CONTRACT, what, contract.max_pixel_diff, PIXEL_ROUNDING, lambda: advice)
+        rounding = FLOAT16_ROUNDING if contract.float16 else PIXEL_ROUNDING
+        found += bound(Gate.CONTRACT, what, contract.max_pixel_diff, rounding, lambda: advice)
     if contract.same_label is not None and not found:
         names = "The answers of an app have other names: compare the artifact's labels with the fixture's."
         what = "share of photos under the same label"

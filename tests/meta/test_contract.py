@@ -146,6 +146,19 @@ def test_a_gap_in_a_given_artifact_is_stated_and_held_against_it_only_on_demand(
     assert other.gaps == ("the artifact does not say how a photo is resized",)
 
 
+def test_float16_may_round_more_and_no_more() -> None:
+    of = stated("caffe")
+    good = told(of)
+    kept = {
+        "mean": tuple(float(np.float16(value)) for value in good.mean),
+        "std": tuple(float(np.float16(value)) for value in good.std),
+    }
+    assert findings(measured(of, replace(good, **kept)))
+    assert findings(measured(of, replace(good, **kept, float16=True))) == []
+    off = tuple(value + 0.5 for value in good.mean)
+    assert findings(measured(of, replace(good, mean=off, float16=True)))
+
+
 def test_a_contract_that_was_not_measured_proves_nothing() -> None:
     (finding,) = check_contract(None, Budget())
     assert "proves nothing" in finding.message

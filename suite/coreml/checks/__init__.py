@@ -81,6 +81,7 @@ def told(path: Path, variant: str, interface: Interface) -> Told:
         resize=next((str(one) for one in Resize if one.replace("_", " ") in words), ""),
         labels=labels,
         by_metadata=False,
+        float16=variant not in ("mlprogram_float32", "neuralnetwork"),
     )
 
 
