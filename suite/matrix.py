@@ -50,7 +50,7 @@ PROFILES: Mapping[str, tuple[Selection, ...]] = {
         Selection(("*",), ("float32", "float16", "dynamic_int8", "int8"), _LITERT),
         Selection(("digits_cnn",), _PRECISIONS, (*_KERNELS, *_OLD_APPS)),
         Selection(("squeezenet",), _PRECISIONS, _OLD_APPS),
-        Selection(("digits_cnn",), ("mlprogram_float32", "mlprogram_float16"), _COREML),
+        Selection(("*",), ("mlprogram_float32", "mlprogram_float16"), _COREML),
     ),
     "full": (
         Selection(("*",), TFLITE, _LITERT),

@@ -60,6 +60,13 @@ def test_the_default_profile_holds_the_six_in_four_variants() -> None:
     assert len(found) == 24
 
 
+def test_the_default_profile_holds_the_six_in_two_variants_for_ios() -> None:
+    found = [case for case in cases(discover(BUNDLED), Request()) if case.target.engine == "coreml-evaluator"]
+    assert len({case.spec.name for case in found}) == 6
+    assert {case.variant.name for case in found} == {"mlprogram_float32", "mlprogram_float16"}
+    assert len(found) == 12
+
+
 def test_every_engine_of_the_matrix_exists() -> None:
     named = {target.engine for chosen in PROFILES.values() for one in chosen for target in one.targets}
     assert named | MACS == set(ENGINES)
