@@ -74,8 +74,8 @@ def layer_norm(
 
 
 def _normalised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
-    centred = x - x.mean(axis=axes, keepdims=True)
-    variance = np.square(centred).mean(axis=axes, keepdims=True)
+    centred = x - x.mean(axis=axes, keepdims=True, dtype=np.float64).astype(np.float32)
+    variance = np.square(centred).mean(axis=axes, keepdims=True, dtype=np.float64).astype(np.float32)
     answer: Array = centred / np.sqrt(variance + np.float32(epsilon))
     return answer
 

@@ -29,6 +29,19 @@ def _reduction(
     op(name, exact=exact)(run)
 
 
+def _sum(x: Array, axes: Axes, keep: bool) -> Array:
+    """In float64: along a plane of channels-last memory NumPy adds one value after the other."""
+    return np.asarray(x.sum(axis=axes, keepdims=keep, dtype=_accumulator(x)))
+
+
+def _mean(x: Array, axes: Axes, keep: bool) -> Array:
+    return np.asarray(x.mean(axis=axes, keepdims=keep, dtype=_accumulator(x)))
+
+
+def _accumulator(x: Array) -> Any:
+    return np.float64 if x.dtype == np.float32 else None
+
+
 def _log_sum_exp(x: Array, axes: Axes, keep: bool) -> Array:
     top = x.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
@@ -36,19 +49,19 @@ def _log_sum_exp(x: Array, axes: Axes, keep: bool) -> Array:
     return np.asarray(total if keep else total.squeeze(axes))
 
 
-_reduction("reduce_sum", lambda x, a, k: x.sum(axis=a, keepdims=k), "the sum")
-_reduction("reduce_mean", lambda x, a, k: x.mean(axis=a, keepdims=k), "the mean")
+_reduction("reduce_sum", _sum, "the sum")
+_reduction("reduce_mean", _mean, "the mean")
 _reduction("reduce_max", lambda x, a, k: x.max(axis=a, keepdims=k), "the largest", exact=True)
 _reduction("reduce_min", lambda x, a, k: x.min(axis=a, keepdims=k), "the smallest", exact=True)
 _reduction("reduce_prod", lambda x, a, k: x.prod(axis=a, keepdims=k), "the product")
-_reduction("reduce_l1_norm", lambda x, a, k: np.abs(x).sum(axis=a, keepdims=k), "the sum of magnitudes")
+_reduction("reduce_l1_norm", lambda x, a, k: _sum(np.abs(x), a, k), "the sum of magnitudes")
 _reduction(
     "reduce_l2_norm",
-    lambda x, a, k: np.sqrt(np.square(x).sum(axis=a, keepdims=k)),
+    lambda x, a, k: np.sqrt(_sum(np.square(x), a, k)),
     "the root of the sum of squares",
 )
-_reduction("reduce_sum_square", lambda x, a, k: np.square(x).sum(axis=a, keepdims=k), "the sum of squares")
-_reduction("reduce_log_sum", lambda x, a, k: np.log(x.sum(axis=a, keepdims=k)), "the logarithm of the sum")
+_reduction("reduce_sum_square", lambda x, a, k: _sum(np.square(x), a, k), "the sum of squares")
+_reduction("reduce_log_sum", lambda x, a, k: np.log(_sum(x, a, k)), "the logarithm of the sum")
 _reduction("reduce_log_sum_exp", _log_sum_exp, "the logarithm of the sum of exponentials")
 
 

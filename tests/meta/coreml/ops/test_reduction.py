@@ -84,3 +84,11 @@ def test_more_than_there_are_is_refused() -> None:
         run("topk", values(1, 5), 9)
     with pytest.raises(OpError, match="axis"):
         run("reduce_sum", values(1, 5), np.array([3]))
+
+
+def test_a_mean_over_a_large_plane_is_exact_to_the_last_place() -> None:
+    planes = np.random.default_rng(3).uniform(0, 1, (1, 8, 300, 300)).astype(np.float32)
+    last = np.ascontiguousarray(np.moveaxis(planes, 1, -1))  # as convolutions leave it
+    exact = planes.mean(axis=(2, 3), dtype=np.float64)
+    found = run("reduce_mean", np.moveaxis(last, -1, 1), np.int32([2, 3]))
+    np.testing.assert_allclose(found, exact, rtol=1.2e-7)
