@@ -129,3 +129,7 @@ def test_memory_is_that_of_a_fresh_process_without_what_it_held_before(classifie
     seen = measure_memory("litert-xnnpack", classifier.artifact("float32"), sample, threads=1)
     assert 0 < seen.loaded_bytes <= seen.peak_bytes < 100_000_000
     assert 5_000_000 < seen.baseline_bytes < 200_000_000  # neither TensorFlow nor this process
+    assert list(seen.phases) == ["load", "first", "steady"]
+    assert seen.phases["load"].resident_bytes == seen.loaded_bytes
+    assert all(phase.resident_bytes <= seen.peak_bytes for phase in seen.phases.values())
+    assert all(phase.unique_bytes for phase in seen.phases.values())

@@ -167,6 +167,15 @@ def test_a_verdict_on_real_time_that_is_in_doubt_is_marked(tmp_path: Path) -> No
     assert "with threads (contaminated)" in (tmp_path / report.SUMMARY).read_text()
 
 
+@pytest.mark.parametrize(
+    ("slower_alone", "words"), [(1.7, "Quickest with 2 threads."), (0.8, "with 1 thread.")]
+)
+def test_the_thread_count_that_is_quickest_is_named(slower_alone: float, words: str, tmp_path: Path) -> None:
+    """More threads are not always faster."""
+    sweep = (records.latency(10.0, 2), records.latency(10.0 * slower_alone, 1))
+    assert words in build(tmp_path, [records.passed(latency=sweep[0], scaling=sweep)])
+
+
 def test_a_good_run_says_so(tmp_path: Path) -> None:
     text = build(tmp_path, [records.passed()])
     assert "This release may ship" in text
