@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 enum { BEST = 5 };
-static const long long SPIN_NS = 1000000;   // before a frame is due: a sleep alone overshoots
+static const long long SPIN_NS = 300000;    // before a frame is due: a sleep alone overshoots
 static const long long LEAD_NS = 50000000;  // before the first frame
 
 typedef struct {
