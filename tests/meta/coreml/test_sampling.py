@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -16,18 +17,25 @@ from tests.meta.coreml.conftest import Fixture
 
 
 @pytest.mark.parametrize(
-    ("patience", "real", "made"), [(1e9, 240, generated.COUNT), (0.0, 64, len(generated.CORNERS))]
+    ("gmacs", "patience", "real", "made"),
+    [
+        (0.0, 1e9, 240, generated.COUNT),
+        (0.0, 0.0, 64, len(generated.CORNERS)),
+        (0.1, 0.0, 240, generated.COUNT),  # a stated size decides, however slow the machine is
+        (5.0, 1e9, 64, len(generated.CORNERS)),
+    ],
 )
 def test_a_slow_pass_is_cut(
     photo: Callable[[str], Fixture],
     shared_cache: Cache,
     monkeypatch: pytest.MonkeyPatch,
+    gmacs: float,
     patience: float,
     real: int,
     made: int,
 ) -> None:
     monkeypatch.setattr(lab, "EVALUATOR_SECONDS", patience)
-    spec = load_fixture(photo("tf").original.ref.path)
+    spec = replace(load_fixture(photo("tf").original.ref.path), gmacs=gmacs)
     case = Case(spec, VARIANTS["mlprogram_float32"], Target("host", "coreml-evaluator"))
     place = lab.Lab(shared_cache, Thresholds())
     try:
