@@ -141,7 +141,7 @@ def build(weights):
     import keras
     keras.utils.set_random_seed(1)
     return keras.Sequential([
-        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.UpSampling2D(21),
+        keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.UpSampling2D(32),
     ])
 
 SPEC = ModelSpec(build=build, input=ImageInput(height=8, width=8, preprocessing="tf"))
