@@ -42,10 +42,11 @@ def test_each_pytest_command_selects_something(command, tmp_path):
     words = shlex.split(command)[1:]
     if any(name in words for name in names):
         pytest.skip("its files are the reader's; test_given runs the same options on files of its own")
+    shell = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "--collect-only", "-q"],
         cwd=ROOT,
-        env={**os.environ, "ADBUTILS_ADB_PATH": "/nonexistent/adb", "ANDROID_ADB_SERVER_PORT": "9"},
+        env={**shell, "ADBUTILS_ADB_PATH": "/nonexistent/adb", "ANDROID_ADB_SERVER_PORT": "9"},
         capture_output=True,
         text=True,
         check=False,
