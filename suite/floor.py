@@ -77,14 +77,12 @@ class Floors:
     scratch: Path
     threads: int
 
-    def beside(
-        self, variant: Variant, reference: Answers, actual: Answers, rows: Array | None = None
-    ) -> Floor | str:
+    def beside(self, variant: Variant, reference: Answers, actual: Answers) -> Floor | str:
         """The floor of a variant, and an artifact's error on the same samples; a reason where there is none.
 
         `reference` and `actual` are the original's and the artifact's answers
         to the first held-out samples, (n, ...) by output name, all of them or
-        at least SAMPLES. `rows` of these alone are compared, where given.
+        at least SAMPLES.
         """
         if variant.name not in RECIPES:
             return _NONE.get(variant.name, f"rounding to {variant.name} is not simulated")
@@ -94,10 +92,6 @@ class Floors:
             return f"it cannot be computed: {error}"
         if isinstance(rounded, str):
             return rounded
-        if rows is not None:
-            reference, rounded, actual = (
-                {name: values[rows] for name, values in side.items()} for side in (reference, rounded, actual)
-            )
         return parity.floor(reference, rounded, actual, variant)
 
     def answers(self, variant: Variant) -> Answers | str:

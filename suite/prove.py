@@ -113,14 +113,6 @@ class ProvingLab(SeededLab):
         finally:
             self._naming = False
 
-    def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
-        """The artifact's answers on real and generated samples."""
-        return self._run(case, path, sha256)
-
-    def reference(self, case: Case, actual: tuple[Answers, Answers]) -> tuple[Answers, Answers]:
-        """The original's, on the same samples."""
-        return self._reference(self.subject(case.spec), actual)
-
     def contract(self, case: Case, path: Path, sha256: str) -> Contract | str:
         """As the file tells it; nothing where the app does not do as it is told."""
         if self.fault is not None:
