@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from typing import Self
 
 import pytest
 
@@ -48,11 +49,32 @@ def test_samples_are_the_time_of_the_inference() -> None:
     assert timing.cpu_ns < timing.wall_ns  # it slept
 
 
-class Warming:
-    """A clock and an inference that gets quicker by a quarter each time, until `settled` of them."""
+class Clock:
+    """A clock of its own for the loop, so that a busy machine cannot change what is counted."""
+
+    now_ns = 0
+
+    def on_its_own_clock(self, monkeypatch: pytest.MonkeyPatch) -> Self:
+        monkeypatch.setattr(loop.time, "perf_counter_ns", lambda: self.now_ns)
+        monkeypatch.setattr(loop.time, "perf_counter", lambda: self.now_ns / 1e9)
+        return self
+
+
+class Steady(Clock):
+    """An inference that always takes as long."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self.nanoseconds = milliseconds * 1_000_000
+
+    def __call__(self) -> None:
+        self.now_ns += self.nanoseconds
+
+
+class Warming(Clock):
+    """An inference that gets quicker by a quarter each time, until `settled` of them."""
 
     def __init__(self, settled: int) -> None:
-        self.settled, self.count, self.now_ns = settled, 0, 0
+        self.settled, self.count = settled, 0
 
     def __call__(self) -> None:
         self.now_ns += int(1e8 * 0.75 ** min(self.count, self.settled))
@@ -63,16 +85,15 @@ class Warming:
 def test_warm_up_ends_when_it_no_longer_gets_quicker(
     settled: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    invoke = Warming(settled)
-    monkeypatch.setattr(loop.time, "perf_counter_ns", lambda: invoke.now_ns)
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: invoke.now_ns / 1e9)
+    invoke = Warming(settled).on_its_own_clock(monkeypatch)
     policy = TimingPolicy(warmup_min_runs=2, warmup_max_runs=20, warmup_min_seconds=0)
     assert len(loop._warm_up(invoke, policy)) == expected
 
 
-def test_warm_up_is_capped_in_time_and_left_out_when_asked() -> None:
+def test_warm_up_is_capped_in_time_and_left_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke = Steady(milliseconds=30).on_its_own_clock(monkeypatch)
     policy = TimingPolicy(warmup_min_runs=1000, warmup_min_seconds=60, warmup_max_seconds=0.1)
-    assert 1 <= len(loop._warm_up(Invoke(0.03), policy)) <= 4
+    assert len(loop._warm_up(invoke, policy)) == 4
     assert loop._warm_up(Invoke(), TimingPolicy(warmup_min_runs=0, warmup_min_seconds=0)) == []
 
 
@@ -84,18 +105,19 @@ def test_what_other_processes_took_is_told_apart_from_our_own() -> None:
     assert 0 <= timing.others_cpu_ns <= timing.cores * timing.wall_ns - timing.cpu_ns + 50_000_000
 
 
-def test_a_quick_model_is_measured_for_the_whole_time() -> None:
-    policy = TimingPolicy(warmup_min_seconds=0, min_runs=5, min_seconds=0.1)
-    timing = timed(Invoke(0.001), policy)
-    assert timing.wall_ns >= 100_000_000
-    assert len(timing.samples_ns) > 5
+def test_a_quick_model_is_measured_for_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke = Steady(milliseconds=1).on_its_own_clock(monkeypatch)
+    timing = timed(invoke, TimingPolicy(warmup_min_seconds=0, min_runs=5, min_seconds=0.1))
+    assert timing.wall_ns == 100_000_000
+    assert timing.samples_ns == (1_000_000,) * 100
 
 
-def test_a_slow_model_is_measured_until_the_cap() -> None:
+def test_a_slow_model_is_measured_until_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke = Steady(milliseconds=30).on_its_own_clock(monkeypatch)
     policy = TimingPolicy(warmup_min_seconds=0, min_runs=1000, min_seconds=60, max_seconds=0.1)
-    timing = timed(Invoke(0.03), policy)
-    assert 3 <= len(timing.samples_ns) <= 4
-    assert timing.wall_ns < 1_000_000_000
+    timing = timed(invoke, policy)
+    assert timing.samples_ns == (30_000_000,) * 4
+    assert timing.wall_ns == 120_000_000
 
 
 def test_no_garbage_is_collected_within_samples_and_it_is_again_after() -> None:
