@@ -30,8 +30,8 @@ from suite import metrics, parity, runtimes
 from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import constants, rounding
+from suite.converters.flatbuffer import Flatbuffer
 from suite.errors import StagedError
-from suite.faults import flatbuffer
 from suite.feeds import Feed, Feeds
 from suite.original import Original
 from suite.record import Floor, Stage, StaticCheck, Status
@@ -113,7 +113,7 @@ class Floors:
         feed = self.feeds.calibration()
 
         def run() -> Answers:
-            model = flatbuffer.Flatbuffer(source.read_bytes())
+            model = Flatbuffer(source.read_bytes())
             count, (data, places) = len(model.graph.tensors), rounding.with_all_answers(source.read_bytes())
             with _written(self.scratch, data) as path:
                 found = self._worker().call(

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from suite.converters.flatbuffer import Flatbuffer
 from suite.converters.rounding import BIAS, CHANNEL_AXIS, WEIGHTS, Step, fixed_steps, groups, step_of
-from suite.faults.flatbuffer import Flatbuffer
 from suite.record import StaticCheck, Status
 from suite.spec import Array
 

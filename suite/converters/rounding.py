@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer
+from suite.converters.flatbuffer import Flatbuffer
 from suite.spec import Array
 
 FEWEST_DYNAMIC = 1024  # elements from which the converter makes a weight int8 by itself

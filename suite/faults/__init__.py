@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.card import Norm
+from suite.converters.flatbuffer import Absent, Flatbuffer
 from suite.faults import (
     answers,
     app,
@@ -25,7 +26,7 @@ from suite.faults import (
     quantisation,
     weights,
 )
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable
+from suite.faults.sites import Inapplicable
 from suite.spec import FloatArray, ImageInput
 
 __all__ = ["FAULTS", "Fault", "Inapplicable", "select"]
@@ -52,22 +53,18 @@ class Fault:
         return self.rename is None and self.family != "metadata"
 
 
-def _in_flatbuffer(mutate: Callable[[Flatbuffer], None]) -> Callable[[bytes], bytes]:
-    def alter(data: bytes) -> bytes:
+def _in_flatbuffer(mutate: Callable[..., None]) -> Callable[..., bytes]:
+    """From bytes to bytes, with what else the fault must know."""
+
+    def alter(data: bytes, *known: Any) -> bytes:
         model = Flatbuffer(data)
-        mutate(model)
+        try:
+            mutate(model, *known)
+        except Absent as why:
+            raise Inapplicable(str(why)) from why
         return model.pack()
 
     return alter
-
-
-def _with_norms(mutate: Callable[[Flatbuffer, Sequence[Norm]], None]) -> Callable[..., bytes]:
-    def refold(data: bytes, norms: Sequence[Norm]) -> bytes:
-        model = Flatbuffer(data)
-        mutate(model, norms)
-        return model.pack()
-
-    return refold
 
 
 def _all() -> Iterator[Fault]:
@@ -103,7 +100,7 @@ def _in_tflite() -> Iterator[Fault]:
         for mutate in mutations:
             yield Fault(name=mutate.__name__, family=family, what=_what(mutate), alter=_in_flatbuffer(mutate))
     for fold in batchnorm.FAULTS:
-        yield Fault(name=fold.__name__, family="weights", what=_what(fold), refold=_with_norms(fold))
+        yield Fault(name=fold.__name__, family="weights", what=_what(fold), refold=_in_flatbuffer(fold))
     for calibrate in quantisation.CALIBRATIONS:
         name, what = calibrate.__name__, _what(calibrate)
         yield Fault(name=name, family="quantisation", what=what, calibrate=calibrate)

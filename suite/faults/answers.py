@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable
+from suite.converters.flatbuffer import Flatbuffer
+from suite.faults.sites import Inapplicable
 
 _FLOAT32 = 0
 

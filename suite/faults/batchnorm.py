@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from suite.card import Norm
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable, middle
+from suite.converters.flatbuffer import Flatbuffer
+from suite.faults.sites import Inapplicable, middle
 from suite.spec import Array
 
 _KERAS, _TORCH = 1e-3, 1e-5  # what each framework adds to the variance, unless told

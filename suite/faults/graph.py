@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable, middle
+from suite.converters.flatbuffer import Flatbuffer
+from suite.faults.sites import Inapplicable, middle
 
 _NONE, _RELU, _RELU6 = 0, 1, 3
 _SAME, _VALID = 0, 1

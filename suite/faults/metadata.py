@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from suite.converters import packing
+from suite.converters.flatbuffer import Flatbuffer
 from suite.converters.metadata import Metadata, Tensor
 from suite.converters.packing import Packed
 from suite.faults import app
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable
+from suite.faults.sites import Inapplicable
 
 
 def metadata_lost(data: bytes) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer, middle
+from suite.converters.flatbuffer import Flatbuffer
+from suite.faults.sites import middle
 from suite.spec import Array
 
 _SAME, _VALID = 0, 1

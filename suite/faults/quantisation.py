@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from suite.converters.flatbuffer import Flatbuffer
 from suite.faults import app
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable, middle
+from suite.faults.sites import Inapplicable, middle
 from suite.preprocess import preprocess
 from suite.spec import FloatArray, ImageInput
 

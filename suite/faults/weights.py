@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer, Inapplicable, middle
+from suite.converters.flatbuffer import Flatbuffer
+from suite.faults.sites import Inapplicable, middle
 
 
 def layer_transposed(model: Flatbuffer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.faults.flatbuffer import Flatbuffer
+from suite.converters.flatbuffer import Flatbuffer
 from suite.spec import Array
 
 _INTEGERS = {3: (0, 255), 7: (-32768, 32767), 9: (-128, 127)}

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.cache import default_cache, sha256_file
+from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
 from suite.errors import StagedError
 from suite.faults import FAULTS, Fault, Inapplicable
-from suite.faults.flatbuffer import Flatbuffer
 from suite.lab import Lab
 from suite.localise import Apart, localise
 from suite.matrix import Case, Request, cases

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from suite.converters import constants
+from suite.converters.flatbuffer import Flatbuffer
 from suite.faults import FAULTS
-from suite.faults.flatbuffer import Flatbuffer
 from suite.floor import Floors
 from suite.record import Status
 from suite.runtimes import Pool

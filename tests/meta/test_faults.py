@@ -10,8 +10,8 @@ import pytest
 
 from suite.cache import Cache
 from suite.converters import packing
+from suite.converters.flatbuffer import Flatbuffer
 from suite.faults import FAULTS, Fault, Inapplicable
-from suite.faults.flatbuffer import Flatbuffer
 from suite.feeds import Feeds
 from suite.original import Original
 from suite.runtimes import Pool, open_session

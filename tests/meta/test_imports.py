@@ -74,6 +74,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.data",
         "suite.converters.metadata",
         "suite.converters.packing",
+        "suite.converters.flatbuffer",
         "suite.gates",
         "suite.compare",
         "suite.runtimes.base",

@@ -9,7 +9,7 @@ import numpy as np
 
 from suite.coreml.checks.subject import PHOTO_STEPS
 from suite.faults.coreml.package import Package
-from suite.faults.flatbuffer import Inapplicable
+from suite.faults.sites import Inapplicable
 from suite.spec import Array
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from suite.faults.coreml.package import Package
-from suite.faults.flatbuffer import Inapplicable, middle
+from suite.faults.sites import Inapplicable, middle
 from suite.spec import Array
 
 _PADDED = ("conv", "max_pool", "avg_pool")

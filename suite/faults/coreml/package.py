@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.saved import declared_type, open_saved, proto
-from suite.faults.flatbuffer import Inapplicable
+from suite.faults.sites import Inapplicable
 from suite.spec import Array
 
 WEIGHTS = {"conv": "weight", "conv_transpose": "weight", "linear": "weight", "matmul": "y"}

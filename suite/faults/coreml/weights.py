@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from suite.faults.coreml.package import WEIGHTS, Package
-from suite.faults.flatbuffer import Inapplicable, middle
+from suite.faults.sites import Inapplicable, middle
 from suite.spec import Array
 
 _NORMS = ("batch_norm", "layer_norm", "instance_norm", "l2_norm", "local_response_norm")

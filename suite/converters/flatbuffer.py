@@ -14,8 +14,8 @@ _INT32 = 2
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-class Inapplicable(Exception):
-    """The file has nothing that this fault could be planted in."""
+class Absent(Exception):
+    """The file does not hold what is looked for."""
 
 
 class Flatbuffer:
@@ -75,10 +75,10 @@ class Flatbuffer:
         return np.frombuffer(bytes(data), _DTYPES[tensor.type]).reshape(tensor.shape).copy()
 
     def constant(self, index: int) -> Array:
-        """`values`, where they are known to be there."""
+        """`values`; Absent where there are none."""
         values = self.values(index)
         if values is None:
-            raise Inapplicable(f"tensor {index} holds no constant")
+            raise Absent(f"tensor {index} holds no constant")
         return values
 
     def put(self, index: int, values: Array) -> None:
@@ -145,10 +145,3 @@ class Flatbuffer:
             for output in signature.outputs:
                 if output.tensorIndex == before:
                     output.tensorIndex = index
-
-
-def middle(found: list[Any], what: str) -> Any:
-    """The one in the middle; Inapplicable where there is none."""
-    if not found:
-        raise Inapplicable(f"the file has no {what}")
-    return found[len(found) // 2]
