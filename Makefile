@@ -4,6 +4,9 @@ JOBS ?= 2
 BIN = .venv/bin
 DEVICES = tests/meta/devices tests/meta/test_iphones.py
 
+# Compiled modules are kept, whatever the shell says: every process of a run would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup validate validate-android test test-devices lint bench device-runner lock clean
 
 setup:  ## make .venv from the lock file, when it is not there or the lock file has changed

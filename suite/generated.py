@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
 from threading import Lock
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from suite.cache import default_cache, sha256_file
 
 Pixels = npt.NDArray[np.uint8]
 
 COUNT = 32
+
+_FILE = "patterns.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +74,29 @@ CORNERS = (
 _drawing = Lock()  # Hypothesis parses source, which two threads of Python 3.11 cannot do at once
 
 
-def patterns(count: int = COUNT, seed: int = 0) -> tuple[Pattern, ...]:
-    """The corners and what Hypothesis draws, without repeats; the same for a seed, to be cached."""
-    with _drawing:
-        return _patterns(count, seed)
-
-
 @lru_cache(maxsize=4)
-def _patterns(count: int, seed: int) -> tuple[Pattern, ...]:
+def patterns(count: int = COUNT, seed: int = 0) -> tuple[Pattern, ...]:
+    """The corners and what Hypothesis draws, without repeats; the same for a seed, to be cached.
+
+    They are drawn once: to import Hypothesis takes longer than to check a small model.
+    """
+
+    def draw(folder: Path) -> None:
+        with _drawing:
+            drawn = _draw(count, seed)
+        (folder / _FILE).write_bytes(msgspec.json.encode(drawn))
+
+    key = {
+        "count": count,
+        "seed": seed,
+        "hypothesis": version("hypothesis"),
+        "code": sha256_file(Path(__file__)),
+    }
+    stored = (default_cache().get_or_build("patterns", key, draw) / _FILE).read_bytes()
+    return msgspec.json.decode(stored, type=tuple[Pattern, ...])
+
+
+def _draw(count: int, seed: int) -> tuple[Pattern, ...]:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st

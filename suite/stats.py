@@ -205,12 +205,21 @@ def too_busy(timed: Latency | Stream) -> str:
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion, as fractions.
 
+    In closed form (E. B. Wilson, "Probable inference, the law of succession,
+    and statistical inference", JASA 22, 1927, 209-212): to import SciPy's
+    statistics takes longer than to check a small model.
+
     Raises ValueError when `n` is not positive or `successes` is outside 0..n.
     """
-    from scipy.stats import binomtest
+    from statistics import NormalDist  # loads decimal and fractions, which no gate needs
 
-    interval = binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    if n <= 0 or not 0 <= successes <= n:
+        raise ValueError(f"counts do not fit: successes={successes}, n={n}")
+    share, z = successes / n, NormalDist().inv_cdf((1 + confidence) / 2)
+    weight = z * z / n
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def paired_drop_interval(b: int, c: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

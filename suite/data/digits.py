@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache, cached_property
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +26,18 @@ _MARGIN = 4  # columns of paper on the left and on the right: 24x32 in all
 
 
 class Digits:
-    """1797 photos, uint8 (n, 24, 32, 3) RGB: 240 held out, 24 a class, and 1557 to train on."""
+    """1797 photos, uint8 (n, 24, 32, 3) RGB: 240 held out, 24 a class, and 1557 to train on.
+
+    `evaluated` of those held out are evaluated, the first: a large net takes a
+    second for a few of them.
+    """
 
     name = "digits"
     photos = True
     classes = CLASSES
+
+    def __init__(self, evaluated: int = EVALUATION_PER_CLASS * len(CLASSES)) -> None:
+        self._evaluated = evaluated
 
     def train(self) -> Samples:
         """Everything that is not held out, classes taking turns; calibration samples are its first ones."""
@@ -39,8 +48,8 @@ class Digits:
         return self._take(self._split[0][:count])
 
     def evaluation(self) -> Samples:
-        """240 held-out samples, 24 a class, classes taking turns."""
-        return self._take(self._split[1])
+        """Held-out samples, as many of each class, classes taking turns."""
+        return self._take(self._split[1][: self._evaluated])
 
     def sha256(self) -> str:
         """Hash of every photo and label, with the split."""
@@ -48,10 +57,8 @@ class Digits:
 
     @cached_property
     def _all(self) -> Samples:
-        from sklearn.datasets import load_digits
-
-        values, labels = load_digits(return_X_y=True)
-        return Samples(images=render(values.reshape(-1, 8, 8)), labels=labels.astype(np.int64))
+        table = np.loadtxt(_file(), delimiter=",")
+        return Samples(images=render(table[:, :64].reshape(-1, 8, 8)), labels=table[:, 64].astype(np.int64))
 
     @cached_property
     def _split(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -79,6 +86,14 @@ class Digits:
         return Samples(images=self._all.images[indices], labels=labels[indices])
 
 
+def _file() -> Path:
+    """scikit-learn's own table: to import its code as well takes longer than to check a small model."""
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
 def render(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     """Ink values 0..16, (n, 8, 8), as photos, uint8 (n, 24, 32, 3) RGB."""
     large = values.repeat(_ENLARGE, axis=1).repeat(_ENLARGE, axis=2)
@@ -92,6 +107,12 @@ def render(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
 def load() -> Digits:
     """The data set; one object a process, so that it is read and hashed once."""
     return Digits()
+
+
+@cache
+def half() -> Digits:
+    """The data set with half as many to evaluate, for nets of billions of multiply-adds."""
+    return Digits(evaluated=120)
 
 
 def _take_turns(groups: list[npt.NDArray[np.intp]]) -> npt.NDArray[np.intp]:

@@ -59,8 +59,9 @@ class Product:
         self._runs = 0
 
     def environment(self, **more: str) -> dict[str, str]:
-        """This process's, without what pytest and xdist put there."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        """This process's, without what pytest and xdist put there, or what keeps Python from being quick."""
+        left_out = ("PYTEST_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         return {**kept, "POCKETPROOF_CACHE": str(self.cache), **more}
 
     def command(self, *arguments: str) -> tuple[list[str], Path]:

@@ -46,9 +46,20 @@ def test_every_process_draws_the_same_whatever_it_has_loaded(
     # Hypothesis mixes in constants that it finds in the modules of the user.
     numbers = ", ".join(str(number) for number in range(100, 256))
     (tmp_path / "constants.py").write_text(f"LEVELS = [{numbers}]\nPARTS = [0.11, 0.37, 0.73]\n")
-    answers = {script(PRINT, *modules).stdout for modules in ((), ("constants", "suite.api"))}
+    # Each draws for itself, into a cache of its own.
+    answers = {
+        script(PRINT, *modules, POCKETPROOF_CACHE=str(tmp_path / f"cache{len(modules)}")).stdout
+        for modules in ((), ("constants", "suite.api"))
+    }
     assert len(answers) == 1
     assert len(answers.pop().strip()) == 64
+
+
+def test_they_are_drawn_once_and_then_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = patterns()
+    generated.patterns.cache_clear()
+    monkeypatch.setattr(generated, "_draw", None)
+    assert patterns() == drawn
 
 
 def test_a_constant_is_one_level() -> None:
@@ -82,8 +93,9 @@ def test_a_pattern_names_its_recipe(pattern: Pattern) -> None:
     assert str(pattern).startswith(f"{pattern.kind} (")
 
 
-def test_threads_that_draw_at_once_draw_the_same() -> None:
-    generated._patterns.cache_clear()
+def test_threads_that_draw_at_once_draw_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETPROOF_CACHE", str(tmp_path))
+    generated.patterns.cache_clear()
     with ThreadPoolExecutor(4) as threads:
         drawn = list(threads.map(lambda seed: generated.patterns(seed=seed), [3, 4, 3, 4] * 3))
     assert len(set(drawn)) == 2
