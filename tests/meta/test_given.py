@@ -111,7 +111,7 @@ weights, photos = map(Path, sys.argv[1:])
 model = applications.MobileNetV2(
     input_shape=(96, 96, 3), alpha=0.35, weights=None, classifier_activation=None
 )
-conditioning.initialise(model, conditioning.Conditions().offset)
+conditioning.initialise(model, conditioning.Conditions())
 conditioning.set_statistics(model, np.random.default_rng(0).uniform(-1, 1, (8, 96, 96, 3)).astype(np.float32))
 with h5py.File(weights, "w") as file:
     legacy_h5_format.save_weights_to_hdf5_group(file, model)
