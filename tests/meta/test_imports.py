@@ -58,7 +58,6 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.stats",
         "suite.ratio",
         "suite.frames",
-        "suite.generated",
         "suite.scheduling",
     ),
     ("suite.errors", "suite.invocation"),
@@ -72,6 +71,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "suite.data",
+        "suite.generated",
         "suite.converters.metadata",
         "suite.converters.packing",
         "suite.converters.flatbuffer",
