@@ -122,7 +122,12 @@ def _coreml(original: Original, variant: Variant, deployment_target: str) -> _Re
     return _Recipe(
         converter="coremltools.convert",
         packages=("coremltools", "tensorflow", "keras"),
-        sources=(_HERE / "coreml.py", _HERE / "tflite.py", Path(coreml_inspection.__file__)),
+        sources=(
+            _HERE / "coreml.py",
+            _HERE / "norms.py",
+            _HERE / "tflite.py",
+            Path(coreml_inspection.__file__),
+        ),
         key={"interface": _identity(wanted)},
         convert=lambda destination: _ask(original, ".convert_coreml", variant.name, wanted, destination),
         inspect=coreml_inspection.inspect,

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.converters import norms
 from suite.converters.interface import LABEL, OLDEST, PROBABILITIES, Interface, scaling
 from suite.errors import CaseError, Unsupported
 from suite.record import Stage
@@ -177,7 +178,12 @@ def _convert(function: Any, variant: str, interface: Interface) -> Any:
             for tensor in function.outputs
         ]
     return ct.convert(
-        [function], source="tensorflow", inputs=_inputs(interface), skip_model_load=True, **more
+        [function],
+        source="tensorflow",
+        inputs=_inputs(interface),
+        pass_pipeline=norms.pipeline(),
+        skip_model_load=True,
+        **more,
     )
 
 

@@ -73,6 +73,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.data",
         "suite.generated",
         "suite.converters.metadata",
+        "suite.converters.norms",
         "suite.converters.packing",
         "suite.converters.flatbuffer",
         "suite.gates",

@@ -11,6 +11,7 @@ import pytest
 from suite.cache import Cache
 from suite.converters import artifact as artifacts
 from suite.converters.interface import Interface, interface, scaling
+from suite.coreml.evaluator import Evaluator
 from suite.coreml.inspection import inspect, weights
 from suite.coreml.saved import Saved, declared_type, open_saved
 from suite.errors import CaseError, Unsupported
@@ -18,6 +19,27 @@ from suite.preprocess import normalise
 from suite.record import Stage, Status
 from suite.spec import COREML, PREPROCESSING, VARIANTS, ImageInput
 from tests.meta.coreml.conftest import CONVNEXT, PHOTO, Fixture
+
+# Twelve normalisations that double what they get and halve it again, but for Keras' epsilon of 1e-3;
+# the first is folded into the convolution, the others stand between two, which makes coremltools fuse them.
+NORMS = """
+from suite.spec import ModelSpec
+
+def build(weights):
+    import keras
+    from keras import layers
+    image = keras.Input((4, 4, 2))
+    x = layers.Conv2D(2, 1, kernel_initializer="ones", use_bias=False)(image)
+    for gain in [2.0, 0.5] * 6:
+        x = layers.BatchNormalization(
+            gamma_initializer=keras.initializers.Constant([gain, 1.5 * gain]),
+            beta_initializer=keras.initializers.Constant([1.0, 2.0]),
+        )(x)
+        x = layers.ReLU()(x)
+    return keras.Model(image, layers.Conv2D(1, 1, kernel_initializer="ones", use_bias=False)(x))
+
+SPEC = ModelSpec(build=build)
+"""
 
 Photo = Callable[[str], Fixture]
 Make = Callable[[str, str], Fixture]
@@ -98,6 +120,20 @@ def test_the_deployment_target_is_obeyed(photo: Photo) -> None:
     assert open_saved(path).spec.specificationVersion == 8
     with pytest.raises(CaseError, match=r"coremltools refused mlprogram_float32: .*at least iOS15"):
         photo("tf").convert("mlprogram_float32", deployment_target="iOS13")
+
+
+@pytest.mark.parametrize("variant", ["mlprogram_float32", "neuralnetwork"])
+def test_a_batch_normalisation_keeps_its_gain(fixture_model: Make, variant: str) -> None:
+    """coremltools alone loses five millionths of each, one after the other."""
+    model = fixture_model("norms", NORMS)
+    path, _ = model.convert(variant)
+    assert {"batch_norm", "batchnorm"} & inspect(path).ops["float32"].keys()
+    image = np.random.default_rng(0).random((1, 4, 4, 2)).astype(np.float32)
+    expected = image.astype(np.float64).sum(axis=-1, keepdims=True).repeat(2, axis=-1)
+    for gain in [2.0, 0.5] * 6:
+        expected = [gain, 1.5 * gain] * expected / np.sqrt(1.001) + [1, 2]
+    (answer,) = Evaluator.open(path).run({"input": image}).values()
+    np.testing.assert_allclose(answer, expected.sum(axis=-1, keepdims=True), rtol=2e-6)
 
 
 # --- the image contract -------------------------------------------------------------------
