@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from suite.coreml import flexible
 from suite.coreml.halves import to_half
 from suite.coreml.images import Picture, picture, planes
-from suite.coreml.network import Network
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.plan import execute, outputs, widened
 from suite.coreml.program import Program, shape_fits
@@ -30,6 +29,9 @@ from suite.errors import CaseError, Unsupported, UsageError
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo
 from suite.spec import Array
+
+if TYPE_CHECKING:
+    from suite.coreml.network import Network
 
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError)
 NEWEST = 10  # specification version; iOS 26
@@ -53,6 +55,8 @@ class Evaluator:
         if kind == "mlProgram":
             self._plan: Program | Network = Program(saved)
         elif kind in _NETWORKS:
+            from suite.coreml.network import Network  # all its layers; an ML program does without
+
             self._plan = Network(saved)
         else:
             raise Unsupported(
@@ -128,7 +132,7 @@ class Evaluator:
     @property
     def halves(self) -> frozenset[str]:
         """The values that a device computes in float16: those declared so; of a neural network, all."""
-        network = isinstance(self._plan, Network)
+        network = not self._saved.program
         return frozenset(
             name
             for name, declared in outputs(self._plan.block)

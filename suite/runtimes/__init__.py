@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +212,8 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # brings e-mail along, and a model is opened without
+
     for name in _PACKAGE_ALIASES.get(package, (package,)):
         try:
             return metadata.version(name)

@@ -64,15 +64,12 @@ def op(
     """Register a function as the operator of these names."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = {
-            name: parameter
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name not in _INTERNAL
-        }
+        signature = inspect.signature(function).parameters
+        parameters = {name: parameter for name, parameter in signature.items() if name not in _INTERNAL}
         required = frozenset(
             name for name, parameter in parameters.items() if parameter.default is parameter.empty
         )
-        half = "half" in inspect.signature(function).parameters
+        half = "half" in signature
         for name in names:
             if name in _OPS:
                 raise ValueError(f"the operator {name} is registered twice")
