@@ -27,6 +27,7 @@ DENSE, DEPTHWISE = 3.0, 20.0  # times LiteRT's time, for nets of dense convoluti
 LIMITS = {
     "resnet50": DENSE,
     "inception_v3": DENSE,
+    "densenet121": DENSE,
     "mobilenet_v1": DEPTHWISE,
     "mobilenet_v2": DEPTHWISE,
     "mobilenet_v3_small": DEPTHWISE,
