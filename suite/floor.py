@@ -33,18 +33,21 @@ from suite.converters import constants, rounding
 from suite.converters.flatbuffer import Flatbuffer
 from suite.errors import StagedError
 from suite.feeds import Feed, Feeds
+from suite.generated import CORNERS
 from suite.original import Original
 from suite.record import Floor, Stage, StaticCheck, Status
 from suite.runtimes.worker import Worker
 from suite.spec import VARIANTS, Array, Variant
 
 SAMPLES = 32  # real ones, the first; a float32 net of this size takes a tenth of a second for each
+GENERATED = len(CORNERS)  # the first, which every artifact answers, however slow its engine is
 FAITHFUL_DB = 60.0  # the float32 conversion, before it is rounded
 FAITHFUL_SAMPLES = 4
 CALIBRATION_SECONDS = 900.0
 ENGINE = "litert-xnnpack"
 
 Answers = dict[str, Array]
+Both = tuple[Answers, Answers]  # on real samples, and on generated ones
 Recipe = Callable[[bytes, Callable[[], Array]], bytes]
 
 RECIPES: dict[str, Recipe] = {
@@ -77,12 +80,12 @@ class Floors:
     scratch: Path
     threads: int
 
-    def beside(self, variant: Variant, reference: Answers, actual: Answers) -> Floor | str:
+    def beside(self, variant: Variant, reference: Both, actual: Both) -> tuple[Floor, Floor] | str:
         """The floor of a variant, and an artifact's error on the same samples; a reason where there is none.
 
-        `reference` and `actual` are the original's and the artifact's answers
-        to the first held-out samples, (n, ...) by output name, all of them or
-        at least SAMPLES.
+        Both on real samples, then on generated ones. `reference` and `actual`
+        are the original's and the artifact's answers to the first of these,
+        (n, ...) by output name.
         """
         if variant.name not in RECIPES:
             return _NONE.get(variant.name, f"rounding to {variant.name} is not simulated")
@@ -92,20 +95,24 @@ class Floors:
             return f"it cannot be computed: {error}"
         if isinstance(rounded, str):
             return rounded
-        return parity.floor(reference, rounded, actual, variant)
+        real, made = (parity.floor(*sides, variant) for sides in zip(reference, rounded, actual, strict=True))
+        return real, made
 
-    def answers(self, variant: Variant) -> Answers | str:
-        """What the original answers to the first held-out samples when it is rounded; or why it does not."""
+    def answers(self, variant: Variant) -> Both | str:
+        """What the original answers to the first samples when it is rounded; or why it does not."""
         source, sha256 = self._float32()
-        feed = self.feeds.evaluation().first(SAMPLES)
-        if (words := self._unfaithful(source, sha256, feed)) is not None:
+        real, made = self.feeds.evaluation().first(SAMPLES), self.feeds.generated().first(GENERATED)
+        if (words := self._unfaithful(source, sha256, real)) is not None:
             return words
-
-        def run() -> Answers:
-            return self._run(RECIPES[variant.name](source.read_bytes(), self.ranges), feed)
-
         calibration = self.feeds.calibration().sha256 if variant.calibrated else None
-        return self._kept({"of": sha256, "variant": variant.name, "calibration": calibration}, feed, run)
+        key = {"of": sha256, "variant": variant.name, "calibration": calibration}
+
+        def rounded(feed: Feed) -> Answers:
+            return self._kept(
+                key, feed, lambda: self._run(RECIPES[variant.name](source.read_bytes(), self.ranges), feed)
+            )
+
+        return rounded(real), rounded(made)
 
     def ranges(self) -> Array:
         """What each tensor of the float32 conversion reaches on the calibration samples, (tensors, 2)."""

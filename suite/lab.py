@@ -170,10 +170,10 @@ class Lab:
             self.limits(case)[0],
             quantised=case.variant.quantised,
         )
-        floor = self._floors(case.spec).beside(case.variant, reference[0], actual[0])
-        if isinstance(floor, str):
-            return replace(measured, no_floor=floor)
-        return replace(measured, floor=floor)
+        floors = self._floors(case.spec).beside(case.variant, reference, actual)
+        if isinstance(floors, str):
+            return replace(measured, no_floor=floors)
+        return replace(measured, floor=floors[0], generated_floor=floors[1])
 
     def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
         """Accuracy on the labelled samples; a reason where it means nothing."""

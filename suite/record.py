@@ -139,7 +139,8 @@ class Parity:
     worst_pattern: str  # the generated input with the largest difference
     tolerance: Mapping[str, float | str | None]
     max_steps: float | None = None  # largest difference in quantisation steps, where outputs are 8-bit
-    floor: Floor | None = None
+    floor: Floor | None = None  # on real inputs
+    generated_floor: Floor | None = None
     no_floor: str = ""  # why there is none
 
 

@@ -237,8 +237,9 @@ class Tolerance:
 
     The `generated_` bounds hold for generated inputs (extremes, noise, ...),
     where a calibrated range does not apply. `floor_margin_db` is how far SQNR
-    may lie below the noise floor, `min_floor_db` how low that may be at all. An
-    override states its `reason`.
+    may lie below the noise floor, `min_floor_db` how low that may be at all,
+    `generated_floor_margin_db` the margin on generated inputs. An override
+    states its `reason`.
     """
 
     max_scaled_diff: float | None = None
@@ -249,6 +250,7 @@ class Tolerance:
     generated_min_sqnr_db: float | None = None
     floor_margin_db: float | None = None
     min_floor_db: float | None = None
+    generated_floor_margin_db: float | None = None
     source: str = ""
     reason: str = ""
 

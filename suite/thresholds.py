@@ -39,6 +39,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 FLOOR_MARGIN_DB = 3.0  # twice the noise of rounding; good conversions lie half a dB below at most
+GENERATED_MARGIN_DB = 6.0  # on ten generated inputs, whose rounding does not average out as that of photos
 MIN_FLOOR_DB = 0.0  # where noise is as large as the signal
 
 _FLOAT32 = Tolerance(
@@ -58,6 +59,7 @@ _FLOAT16 = Tolerance(
     generated_min_sqnr_db=20.0,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
+    generated_floor_margin_db=GENERATED_MARGIN_DB,
     source="LiteRT's accelerator tests hold float16 convolutions to rtol 5e-3; 30 dB is that over a deep net",
 )
 _DYNAMIC = Tolerance(
@@ -67,6 +69,7 @@ _DYNAMIC = Tolerance(
     generated_min_cosine=0.5,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
+    generated_floor_margin_db=GENERATED_MARGIN_DB,
     source="Polygraphy holds int8 weights to cosine 0.997 and an SNR of 20 dB",
 )
 _INT8 = Tolerance(
@@ -76,6 +79,7 @@ _INT8 = Tolerance(
     generated_min_cosine=0.5,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
+    generated_floor_margin_db=GENERATED_MARGIN_DB,
     source="full int8 against float in use: cosine 0.99, SQNR 20 dB, top-1 agreement 98 %",
 )
 
@@ -91,6 +95,7 @@ _PALETTIZED = replace(
     min_sqnr_db=15.0,
     floor_margin_db=None,  # a palette is no rounding
     min_floor_db=None,
+    generated_floor_margin_db=None,
     source="64 values a tensor; coremltools' guide: palettization without training works well from 6 bits",
 )
 
@@ -220,25 +225,43 @@ class Thresholds:
         return warnings
 
 
-def beside(tolerance: Tolerance, floor: Floor | None) -> Tolerance:
+def beside(tolerance: Tolerance, floor: Floor | None, generated: Floor | None = None) -> Tolerance:
     """The bounds in force where the noise floor is known: no tighter than what rounding alone explains.
 
     A net that amplifies rounding cannot reach the published bounds however well
     it is converted: it is held to its floor, SQNR and cosine `floor_margin_db`
     below, top-1 agreement AGREEMENT_MARGIN below. That a shallow net is held to
-    its floor too, above the published bounds, is a gate of its own.
+    its floor too, above the published bounds, is a gate of its own. On generated
+    inputs alike.
     """
+    tolerance = _beside_generated(tolerance, generated)
     margin = tolerance.floor_margin_db
     if floor is None or margin is None:
         return tolerance
-    explained = 1 - (1 - floor.cosine_similarity) * 10 ** (margin / 10)
     agreement = None if floor.top1_agreement is None else floor.top1_agreement - AGREEMENT_MARGIN
     return replace(
         tolerance,
         min_sqnr_db=_lower(tolerance.min_sqnr_db, floor.sqnr_db - margin),
-        min_cosine=_lower(tolerance.min_cosine, explained),
+        min_cosine=_lower(tolerance.min_cosine, _explained(floor.cosine_similarity, margin)),
         min_top1_agreement=_lower(tolerance.min_top1_agreement, agreement),
     )
+
+
+def _beside_generated(tolerance: Tolerance, floor: Floor | None) -> Tolerance:
+    margin = tolerance.generated_floor_margin_db
+    if floor is None or margin is None:
+        return tolerance
+    explained = _explained(floor.cosine_similarity, margin)
+    return replace(
+        tolerance,
+        generated_min_sqnr_db=_lower(tolerance.generated_min_sqnr_db, floor.sqnr_db - margin),
+        generated_min_cosine=_lower(tolerance.generated_min_cosine, explained),
+    )
+
+
+def _explained(cosine: float, margin_db: float) -> float:
+    """The cosine similarity where the noise is so much larger."""
+    return 1 - (1 - cosine) * float(10 ** (margin_db / 10))
 
 
 def _lower(published: float | None, explained: float | None) -> float | None:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from suite.gates.answers import check_accuracy, check_floor, check_host, check_parity
+from suite.gates.answers import (
+    check_accuracy,
+    check_floor,
+    check_generated_floor,
+    check_host,
+    check_parity,
+)
 from suite.gates.artifact import SIZE_ALLOWANCE_BYTES, check_size, check_static
 from suite.gates.case import judge_case, word
 from suite.gates.cautions import cautions
@@ -29,6 +35,7 @@ __all__ = [
     "check_accuracy",
     "check_contract",
     "check_floor",
+    "check_generated_floor",
     "check_host",
     "check_latency",
     "check_memory",

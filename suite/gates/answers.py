@@ -19,10 +19,13 @@ def check_parity(parity: Parity | None, tolerance: Tolerance) -> list[Finding]:
         return [unproven(Gate.PARITY, "no error statistics were recorded")]
     made = f"generated inputs, worst {parity.worst_pattern}"
     invalid = [*_check_errors(parity.real, "real inputs"), *_check_errors(parity.generated, made)]
-    floor = check_floor(parity.floor, tolerance)
-    tolerance = beside(tolerance, parity.floor)
+    floors = [
+        *check_floor(parity.floor, tolerance),
+        *check_generated_floor(parity.generated_floor, tolerance),
+    ]
+    tolerance = beside(tolerance, parity.floor, parity.generated_floor)
     return invalid or [
-        *floor,
+        *floors,
         *_check_real(parity.real, tolerance),
         *_at_least(
             "cosine similarity", made, parity.generated.cosine_similarity, tolerance.generated_min_cosine
@@ -35,18 +38,30 @@ def check_floor(floor: Floor | None, tolerance: Tolerance) -> list[Finding]:
     """Findings on an artifact's error beside what rounding to its precision costs the original."""
     if floor is None or (margin := tolerance.floor_margin_db) is None:
         return []
+    found = _beside_floor(floor, margin, "real")
+    what, limit = "noise floor in dB", tolerance.min_floor_db
+    too_much = "Rounding alone takes the answers apart: choose a wider precision for this net."
+    return found + bound(Gate.PARITY, what, floor.sqnr_db, limit, lambda: too_much, is_maximum=False)
+
+
+def check_generated_floor(floor: Floor | None, tolerance: Tolerance) -> list[Finding]:
+    """Likewise on generated inputs, where a floor may be as low as it is: nobody photographs these."""
+    if floor is None or (margin := tolerance.generated_floor_margin_db) is None:
+        return []
+    return _beside_floor(floor, margin, "generated")
+
+
+def _beside_floor(floor: Floor, margin: float, inputs: str) -> list[Finding]:
     if not floor.n > 0 or not math.isfinite(floor.sqnr_db + floor.measured_db):
-        return [unproven(Gate.PARITY, f"a noise floor of {floor.sqnr_db} dB on {floor.n} samples")]
-    on_these = f"SQNR in dB on the first {floor.n} real inputs"
+        words = f"a noise floor of {floor.sqnr_db} dB on {floor.n} {inputs} samples"
+        return [unproven(Gate.PARITY, words)]
+    on_these = f"SQNR in dB on the first {floor.n} {inputs} inputs"
     advice = (
         f"Rounding alone leaves {number(floor.sqnr_db)}, and {margin:g} are allowed below that. The artifact "
         "has lost more than its precision explains: look for the layer where it leaves the original."
     )
     least = floor.sqnr_db - margin
-    found = bound(Gate.PARITY, on_these, floor.measured_db, least, lambda: advice, is_maximum=False)
-    what, limit = "noise floor in dB", tolerance.min_floor_db
-    too_much = "Rounding alone takes the answers apart: choose a wider precision for this net."
-    return found + bound(Gate.PARITY, what, floor.sqnr_db, limit, lambda: too_much, is_maximum=False)
+    return bound(Gate.PARITY, on_these, floor.measured_db, least, lambda: advice, is_maximum=False)
 
 
 def check_host(parity: Parity | None, tolerance: Tolerance) -> list[Finding]:

@@ -303,8 +303,8 @@ def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
         return ()
     real, generated = parity.real, parity.generated
     plain, at_least, at_most = words.plain, _at_least, _at_most
-    floor = _floor(parity.floor, tolerance)
-    tolerance = beside(tolerance, parity.floor)
+    floor = _floor(parity.floor, parity.generated_floor, tolerance)
+    tolerance = beside(tolerance, parity.floor, parity.generated_floor)
     return (
         *floor,
         Measure(
@@ -345,23 +345,30 @@ def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
     )
 
 
-def _floor(floor: Floor | None, tolerance: Tolerance) -> tuple[Measure, ...]:
+def _floor(floor: Floor | None, generated: Floor | None, tolerance: Tolerance) -> tuple[Measure, ...]:
     """The noise floor, and the artifact on the samples it was computed on."""
     if floor is None:
         return ()
-    margin = tolerance.floor_margin_db
+    counts = f"{floor.n}" if generated is None else f"{floor.n} and {generated.n}"
     return (
         Measure(
-            name=f"noise floor, first {floor.n}",
+            name=f"noise floor, first {counts}",
             obtained=words.db(floor.sqnr_db),
             bound=_at_least(tolerance.min_floor_db, " dB"),
+            generated="" if generated is None else words.db(generated.sqnr_db),
         ),
         Measure(
             name="SQNR on these",
             obtained=words.db(floor.measured_db),
-            bound=_at_least(None if margin is None else floor.sqnr_db - margin, " dB"),
+            bound=_below(floor, tolerance.floor_margin_db),
+            generated="" if generated is None else words.db(generated.measured_db),
+            generated_bound=_below(generated, tolerance.generated_floor_margin_db),
         ),
     )
+
+
+def _below(floor: Floor | None, margin: float | None) -> str:
+    return _at_least(None if floor is None or margin is None else floor.sqnr_db - margin, " dB")
 
 
 def _percent(fraction: float | None) -> float | None:

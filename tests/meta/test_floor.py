@@ -12,8 +12,8 @@ from suite import floor as floor_module
 from suite import parity
 from suite.converters import rounding
 from suite.faults import FAULTS
-from suite.floor import RECIPES, SAMPLES, Floors
-from suite.gates import check_floor, check_parity
+from suite.floor import GENERATED, RECIPES, SAMPLES, Floors
+from suite.gates import check_floor, check_generated_floor, check_parity
 from suite.record import ErrorStats, Floor, Parity
 from suite.runtimes import Pool, open_session
 from suite.spec import TFLITE, VARIANTS
@@ -29,24 +29,27 @@ def floors(classifier: Subject, tensorflow: Pool, tmp_path_factory: pytest.TempP
     return Floors(classifier.original, classifier.feeds, classifier.cache, tensorflow, scratch, 1)
 
 
-def seen(floors: Floors, variant: str, path: Path) -> Floor:
-    """The floor of a variant beside the error of the artifact at `path`."""
-    feed = floors.feeds.evaluation().first(SAMPLES)
+def seen(floors: Floors, variant: str, path: Path) -> tuple[Floor, Floor]:
+    """The floors of a variant beside the error of the artifact at `path`, on real and generated samples."""
+    real, made = floors.feeds.evaluation().first(SAMPLES), floors.feeds.generated().first(GENERATED)
     worker = floors.pool.worker("LiteRT")
     with open_session("litert-xnnpack", path, threads=1, worker=worker) as session:
-        actual = session.run_many(feed.arrays)
-    found = floors.beside(VARIANTS[variant], floors.original.answers(feed), actual)
-    assert isinstance(found, Floor), found
+        actual = session.run_many(real.arrays), session.run_many(made.arrays)
+    reference = floors.original.answers(real), floors.original.answers(made)
+    found = floors.beside(VARIANTS[variant], reference, actual)
+    assert not isinstance(found, str), found
     return found
 
 
 @pytest.mark.parametrize("variant", ROUNDED)
 def test_a_good_conversion_lies_at_the_floor(floors: Floors, classifier: Subject, variant: str) -> None:
     found = seen(floors, variant, classifier.artifact(variant))
-    assert found.n == SAMPLES
-    assert check_floor(found, TOLERANCES[variant]) == []
-    assert found.sqnr_db < 90  # rounding does cost something
-    assert abs(found.measured_db - found.sqnr_db) < 12  # and it is of the size that is measured
+    assert [one.n for one in found] == [SAMPLES, GENERATED]
+    assert check_floor(found[0], TOLERANCES[variant]) == []
+    assert check_generated_floor(found[1], TOLERANCES[variant]) == []
+    for one in found:
+        assert one.sqnr_db < 90  # rounding does cost something
+        assert abs(one.measured_db - one.sqnr_db) < 12  # and it is of the size that is measured
 
 
 @pytest.mark.parametrize(
@@ -60,21 +63,25 @@ def test_a_planted_fault_lies_below_the_floor(
     assert planted.alter is not None
     path = tmp_path / "faulty.tflite"
     path.write_bytes(planted.alter(classifier.artifact(variant).read_bytes()))
-    (finding,) = check_floor(seen(floors, variant, path), TOLERANCES[variant])
+    real, made = seen(floors, variant, path)
+    (finding,) = check_floor(real, TOLERANCES[variant])
     assert "below that" in finding.message
+    (finding,) = check_generated_floor(made, TOLERANCES[variant])
+    assert f"the first {GENERATED} generated inputs" in finding.message
 
 
 def test_answers_and_ranges_are_computed_once(floors: Floors, monkeypatch: pytest.MonkeyPatch) -> None:
     first = floors.answers(VARIANTS["int8"])
-    assert isinstance(first, dict)
+    assert not isinstance(first, str)
 
     def again(*_: object) -> None:
         raise AssertionError("computed anew")
 
     monkeypatch.setattr(Floors, "_run", again)
     second = floors.answers(VARIANTS["int8"])
-    assert isinstance(second, dict)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not isinstance(second, str)
+    for before, after in zip(first, second, strict=True):
+        assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_ranges_hold_every_activation_and_the_input(floors: Floors) -> None:
@@ -94,8 +101,8 @@ def test_a_conversion_that_leaves_the_original_has_no_floor(
 
 
 def test_what_is_not_simulated_says_why(floors: Floors) -> None:
-    assert "own precision" in str(floors.beside(VARIANTS["float32"], {}, {}))
-    assert "palette" in str(floors.beside(VARIANTS["mlprogram_palettized_6bit"], {}, {}))
+    assert "own precision" in str(floors.beside(VARIANTS["float32"], ({}, {}), ({}, {})))
+    assert "palette" in str(floors.beside(VARIANTS["mlprogram_palettized_6bit"], ({}, {}), ({}, {})))
 
 
 # --- the gate -----------------------------------------------------------------------------
@@ -146,6 +153,37 @@ def test_a_deep_net_needs_no_loosened_tolerance_and_a_shallow_one_gets_a_tight_o
 def test_rounding_that_takes_the_answers_apart_fails_whatever_is_measured() -> None:
     (found,) = judged(measured_db=-1, floor_db=-1)
     assert "noise floor in dB" in found
+
+
+def test_on_generated_inputs_the_floor_counts_too_but_may_be_as_low_as_it_is() -> None:
+    tolerance = TOLERANCES["mlprogram_float16"]
+    assert tolerance.generated_floor_margin_db is not None
+
+    def made(measured_db: float, floor_db: float) -> Parity:
+        floor = Floor(
+            n=10,
+            sqnr_db=floor_db,
+            cosine_similarity=stats(floor_db).cosine_similarity,
+            top1_agreement=None,
+            measured_db=measured_db,
+        )
+        return Parity(
+            scale="outputs",
+            real=stats(60),
+            generated=stats(measured_db),
+            worst_pattern="x",
+            tolerance={},
+            generated_floor=floor,
+        )
+
+    (found,) = check_parity(
+        made(24.1, 46.0), tolerance
+    )  # one channel twice as large, that photos leave at rest
+    assert "generated inputs" in found.message
+    assert check_parity(made(41.0, 46.0), tolerance) == []
+    assert check_parity(made(12.0, 14.0), tolerance) == []  # below the published 20 dB
+    assert check_parity(made(-3.0, -1.0), TOLERANCES["int8"]) == []
+    assert check_parity(made(7.0, 14.0), tolerance)
 
 
 def test_without_a_floor_the_published_bounds_stand() -> None:
