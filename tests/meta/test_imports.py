@@ -124,7 +124,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.disagreements.case",
         "suite.benchmark_file",
     ),
-    ("suite.seeded",),
+    ("suite.seeded", "suite.glance"),
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from suite.__main__ import main
 from suite.cache import default_cache
 from suite.discovery import BUNDLED, discover
 from suite.faults import FAULTS, Inapplicable
+from suite.glance import ROOM_DB, Widened
 from suite.lab import Lab
 from suite.matrix import Request, cases
-from suite.prove import Outcome, Proof, by_name
+from suite.prove import Outcome, Proof, _shared, by_name
 from suite.thresholds import Thresholds
 
 FILE_FAULTS = [fault for fault in FAULTS if fault.alter is not None]
@@ -75,6 +77,29 @@ def test_scores_by_name_follow_the_label_file() -> None:
     assert by_name(scores, ("a", "a", "c"), classes)[0].tolist() == [3.0, -np.inf, 1.0]
 
 
+def test_what_shows_on_few_samples_has_to_be_plain() -> None:
+    for variant in ("float32", "float16", "int8"):
+        bounds, _ = Thresholds().resolve("any", variant)
+        widened, budget = Widened.of(Thresholds()).resolve("any", variant)
+        assert budget == Thresholds().resolve("any", variant)[1]
+        assert widened.min_sqnr_db == bounds.min_sqnr_db - ROOM_DB
+        assert 1 - widened.min_cosine == pytest.approx((1 - bounds.min_cosine) * 10 ** (ROOM_DB / 10))
+        assert widened.min_top1_agreement is None  # one of eight is an eighth
+        if bounds.max_scaled_diff is not None:
+            assert widened.max_scaled_diff == pytest.approx(2 * bounds.max_scaled_diff, rel=0.01)
+        if bounds.floor_margin_db is not None:
+            assert widened.floor_margin_db == bounds.floor_margin_db + ROOM_DB
+
+
+def test_threads_outlive_what_they_started() -> None:
+    """A worker is killed with the thread that started it."""
+    started: list[threading.Thread] = []
+    with _shared([object(), object()]) as shared:
+        shared(lambda lab: started.append(threading.current_thread()), [()] * 4)
+        assert all(thread.is_alive() for thread in started)
+        assert shared(lambda lab, number: number + 1, [(1,), (2,), (3,)]) == [2, 3, 4]
+
+
 PLANTED = (
     "channels_exchanged,duplicate_names,layer_transposed,softmax_doubled,truncated,folded_twice,"
     "calibrated_on_zeros,label_file_lost,labels_shuffled,normalisation_lost"
@@ -93,6 +118,8 @@ def test_the_gate_kills_what_is_planted_in_a_small_net(tmp_path: Path) -> None:
     assert found["kill_rate"] == 1.0
     assert (found["false_alarms"], found["good_runs"]) == (0, 3)
     assert {one["name"] for one in found["faults"] if one["equivalent"]} <= {"mean_order_wrong"}
+    early = {one["name"] for one in found["faults"] if one["at_a_glance"]}
+    assert {"channels_exchanged", "layer_zeroed", "truncated"} <= early
 
 
 def test_a_blind_gate_makes_the_command_fail(
