@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def check(
     what its activations reach on the calibration samples, None for a variant
     without calibration. `converted`: by this suite, from one export with it.
     """
-    reference, artifact = Layout(float32), Layout(path)
+    reference, artifact = _reference(float32), Layout(path)
     try:
         pairing = match(reference, artifact)
     except Wrong as wrong:
@@ -145,6 +146,12 @@ def check(
             "activation ranges", pairing.activations, lambda one: _range(artifact, expected, one, converted)
         )
     return found
+
+
+@lru_cache(maxsize=1)
+def _reference(path: Path) -> Layout:
+    """The float32 conversion, an entry of the cache, which many artifacts are held to one after another."""
+    return Layout(path)
 
 
 def _judged(items: Sequence[Any], problem: Callable[[Any], str], what: str, converted: bool) -> StaticCheck:
