@@ -105,7 +105,7 @@ class Floors:
         if (words := self._unfaithful(source, sha256, real)) is not None:
             return words
         calibration = self.feeds.calibration().sha256 if variant.calibrated else None
-        key = {"of": sha256, "variant": variant.name, "calibration": calibration}
+        key: dict[str, object] = {"of": sha256, "variant": variant.name, "calibration": calibration}
 
         def rounded(feed: Feed) -> Answers:
             return self._kept(

@@ -39,6 +39,8 @@ def check_floor(floor: Floor | None, tolerance: Tolerance) -> list[Finding]:
     if floor is None or (margin := tolerance.floor_margin_db) is None:
         return []
     found = _beside_floor(floor, margin, "real")
+    if not math.isfinite(floor.sqnr_db):
+        return found
     what, limit = "noise floor in dB", tolerance.min_floor_db
     too_much = "Rounding alone takes the answers apart: choose a wider precision for this net."
     return found + bound(Gate.PARITY, what, floor.sqnr_db, limit, lambda: too_much, is_maximum=False)

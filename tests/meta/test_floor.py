@@ -66,8 +66,9 @@ def test_a_planted_fault_lies_below_the_floor(
     real, made = seen(floors, variant, path)
     (finding,) = check_floor(real, TOLERANCES[variant])
     assert "below that" in finding.message
-    (finding,) = check_generated_floor(made, TOLERANCES[variant])
-    assert f"the first {GENERATED} generated inputs" in finding.message
+    if variant == "dynamic_int8":  # a calibrated range cuts generated inputs, which hides what else is wrong
+        (finding,) = check_generated_floor(made, TOLERANCES[variant])
+        assert f"the first {GENERATED} generated inputs" in finding.message
 
 
 def test_answers_and_ranges_are_computed_once(floors: Floors, monkeypatch: pytest.MonkeyPatch) -> None:
