@@ -68,6 +68,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.preprocess",
         "suite.discovery",
         "suite.cache",
+        "suite.generated",
     ),
     (
         "suite.data",
