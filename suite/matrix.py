@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from suite.discovery import BrokenFixture
 from suite.errors import UsageError
@@ -76,6 +77,21 @@ class Case:
     def id(self) -> str:
         """`model/variant/target`."""
         return f"{self.spec.name}/{self.variant.name}/{self.target}"
+
+    @property
+    def override(self) -> dict[str, Any]:
+        """What the fixture itself allows this variant, with its reasons; empty where it says nothing."""
+        stated: dict[str, Any] = {}
+        reasons = []
+        for bounds in (self.spec.tolerances.get(self.variant.name), self.spec.budgets.get(self.variant.name)):
+            if bounds is None:
+                continue
+            values = asdict(bounds)
+            reasons.append(values.pop("reason"))
+            stated.update({name: value for name, value in values.items() if value not in (None, "")})
+        if stated:
+            stated["reason"] = "; ".join(filter(None, reasons))
+        return stated
 
     def expected_failure(self, check: str) -> ExpectedFailure | None:
         """What the fixture says of this check, if it is known to fail."""

@@ -287,7 +287,7 @@ def _proof(item: pytest.Item) -> tuple[Case | None, Check | None]:
 
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
-    """Makes and measures everything; one a process."""
+    """Makes everything that cases are proven with; one a process."""
     current = pytestconfig.stash[_RUN]
     made = Lab(
         default_cache(),

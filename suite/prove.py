@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from suite import gates, generated, seeded
+from suite import checks, gates, generated, seeded
 from suite.converters import artifact as artifacts
 from suite.errors import CaseError, CheckFailed, StagedError, UsageError
 from suite.faults import Fault, Inapplicable, app
@@ -27,9 +27,9 @@ from suite.faults.quantisation import CALIBRATED_ON
 from suite.feeds import Feed
 from suite.gates import Finding
 from suite.glance import Widened
-from suite.lab import Answers, Lab
+from suite.lab import Answers
 from suite.matrix import Case
-from suite.record import Accuracy, Check, CheckResult, Record, Stage, Status
+from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import Recorder
 from suite.seeded import SeededLab
 from suite.spec import Array, ImageInput, Preprocessing
@@ -109,15 +109,16 @@ class ProvingLab(SeededLab):
         super().__init__(*args, **options)
         self.scratch = Path(tempfile.mkdtemp(prefix="lab-", dir=self.scratch))  # labs work side by side
 
-    def _converted(self, case: Case) -> bool:
+    def converted(self, case: Case) -> bool:
         """Every artifact here is of this suite's own converter, or pretends to be."""
         return True
 
-    def accuracy(self, case: Case, path: Path, sha256: str) -> Accuracy | str:
-        """As the app tells it: by the names it gives to the artifact's answers."""
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Within it, answers go by the names that the app gives to them."""
         self._naming = self.fault is not None and self.fault.rename is not None
         try:
-            return super().accuracy(case, path, sha256)
+            yield
         finally:
             self._naming = False
 
@@ -136,7 +137,8 @@ class ProvingLab(SeededLab):
         arrays = {original.card.inputs[0].name: calibrate(photos, feeds.image)}
         return artifacts.artifact(original, case.variant, feeds.calibrated_on(Feed.of(arrays)), self.cache)[0]
 
-    def _run(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+    def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
+        """As the app gets them, by what it does to photos and to names."""
         prepare = self.fault.prepare if self.fault else None
         counts = self._counts(case)
         if prepare is not None or counts is not None:
@@ -149,7 +151,7 @@ class ProvingLab(SeededLab):
                 )
                 self._few = key, answers
             return self._few[1]
-        real, made = super()._run(case, path, sha256)
+        real, made = super().answers(case, path, sha256)
         if self._naming and self.fault is not None and self.fault.rename is not None:
             dataset = self.subject(case.spec).feeds.dataset
             classes = case.spec.labels or (dataset.classes if dataset else ())
@@ -167,8 +169,8 @@ class ProvingLab(SeededLab):
         """An artifact's answers on the first samples."""
         feeds = self.subject(case.spec).feeds
         few = feeds.evaluation().first(real), feeds.generated().first(made)
-        with self._session(case.target, path, self._threads) as session:
-            given = [feeds.photos(feed) if self._takes_photos(case, session) else feed for feed in few]
+        with self.sessions.open(case.target, path, self.threads) as session:
+            given = [feeds.photos(feed) if self.takes_photos(case, session) else feed for feed in few]
             return session.run_many(given[0].arrays), session.run_many(given[1].arrays)
 
     def _run_prepared(
@@ -185,8 +187,8 @@ class ProvingLab(SeededLab):
             raise Inapplicable("the model is not fed with photos")
         real, made = dataset.evaluation().images, generated.photos(image.height, image.width)
         real, made = real[: counts[0]], made[: counts[1]]
-        with self._session(case.target, path, self._threads) as session:
-            if self._takes_photos(case, session):
+        with self.sessions.open(case.target, path, self.threads) as session:
+            if self.takes_photos(case, session):
                 image = _as_pixels(image, prepare)
             name = session.inputs[0].name
             answers = session.run_many({name: prepare(real, image)})
@@ -352,67 +354,68 @@ def judged(lab: ProvingLab, case: Case) -> tuple[list[Finding], bool]:
     return gates.judge_case(record, lab.thresholds), False
 
 
-def examine(lab: Lab, case: Case, selected: Sequence[Check]) -> Record:
+def examine(lab: ProvingLab, case: Case, selected: Sequence[Check]) -> Record:
     """The record of one case, each of its checks as the run's own test does it.
 
     A check that is known to fail on the good conversion is left out: it tells nothing of a fault.
     """
-    checks: dict[Check, CheckResult] = {}
+    results: dict[Check, CheckResult] = {}
     recorder = Recorder(case, Check.CONVERSION)
     for check, measure in _MEASURES.items():
         if check not in selected or case.expected_failure(check) is not None:
             continue
         try:
             measure(lab, case, recorder)
-            checks[check] = CheckResult(status=Status.PASSED, stage=Stage.COMPARE, message="", seconds=0.0)
+            results[check] = CheckResult(status=Status.PASSED, stage=Stage.COMPARE, message="", seconds=0.0)
         except StagedError as error:
             if error.status is Status.SKIPPED:
                 continue
-            checks[check] = CheckResult(
+            results[check] = CheckResult(
                 status=error.status, stage=error.stage, message=str(error), seconds=0.0
             )
             break  # what cannot be loaded or answered has nothing further to show
     record = recorder.finish(Status.PASSED, Stage.COMPARE, "", 0.0)
-    bad = next((one for one in checks.values() if one.status is not Status.PASSED), None)
+    bad = next((one for one in results.values() if one.status is not Status.PASSED), None)
     return replace(
         record,
-        checks=checks,
-        planned=tuple(checks),
+        checks=results,
+        planned=tuple(results),
         status=bad.status if bad else Status.PASSED,
         message=bad.message if bad else "",
     )
 
 
-def _conversion(lab: Lab, case: Case, recorder: Recorder) -> None:
+def _conversion(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
-    static = lab.static(case, path)
+    static = checks.static(lab, case, path)
     recorder.add(artifact=facts, static=static)
     if static and (found := gates.check_static(static, case.variant.name)):
         raise CheckFailed(found[0].message, stage=Stage.CONVERT)
 
 
-def _parity(lab: Lab, case: Case, recorder: Recorder) -> None:
+def _parity(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
-    recorder.add(parity=lab.parity(case, path, facts.sha256))
+    recorder.add(parity=checks.parity(lab, case, path, facts.sha256))
 
 
-def _accuracy(lab: Lab, case: Case, recorder: Recorder) -> None:
+def _accuracy(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
-    found = lab.accuracy(case, path, facts.sha256)
+    with lab.naming():
+        found = checks.accuracy(lab, case, path, facts.sha256)
     if isinstance(found, str):
         raise Inapplicable(found)
     recorder.add(accuracy=found)
 
 
-def _contract(lab: Lab, case: Case, recorder: Recorder) -> None:
+def _contract(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
-    found = lab.contract(case, path, facts.sha256)
+    found = checks.contract(lab, case, path, facts.sha256)
     if isinstance(found, str):
         raise CaseError(found, stage=Stage.COMPARE, status=Status.SKIPPED)
     recorder.add(contract=found)
 
 
-_MEASURES: dict[Check, Callable[[Lab, Case, Recorder], None]] = {
+_MEASURES: dict[Check, Callable[[ProvingLab, Case, Recorder], None]] = {
     Check.CONVERSION: _conversion,
     Check.PARITY: _parity,
     Check.ACCURACY: _accuracy,

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from suite.environment import host
-from suite.lab import override
 from suite.matrix import Case
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.runtimes import ENGINES
@@ -48,7 +47,7 @@ class Recorder:
             engine=engine.called if engine else "",
             reasons={**(_untimed(engine.untimed) if engine else {}), **self.reasons},
             notes=(*self.case.spec.notes, *self.notes),
-            override=override(self.case),
+            override=self.case.override,
             environment={**host(), **self.place, "options": self.options},
             recorded_at=now(),
             **self.sections,

@@ -111,6 +111,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.ab",
         "suite.realtime",
         "suite.devices",
+        "suite.sessions",
+        "suite.recorder",
     ),
     ("suite.original", "suite.replayed"),
     ("suite.converters.artifact", "suite.converters.constants", "suite.converters.rounding"),
@@ -118,7 +120,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     (
         "suite.sides",
-        "suite.recorder",
+        "suite.checks",
+        "suite.measurements",
         "suite.golden",
         "suite.doctor",
         "suite.localise",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import checks
 from suite.gates import check_accuracy
 from suite.plugin import enforce
 from suite.record import Stage
@@ -10,7 +11,7 @@ from suite.record import Stage
 @pytest.mark.accuracy
 def test_accuracy(case, artifact, lab, limits, recorder):
     path, facts = artifact
-    accuracy = lab.accuracy(case, path, facts.sha256)
+    accuracy = checks.accuracy(lab, case, path, facts.sha256)
     recorder.add(artifact=facts)
     if isinstance(accuracy, str):
         recorder.without(accuracy=accuracy)

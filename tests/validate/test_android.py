@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import checks
 from suite.gates import check_host
 from suite.plugin import enforce
 from suite.record import Stage
@@ -11,7 +12,7 @@ from suite.record import Stage
 @pytest.mark.host_parity
 def test_host_parity(case, artifact, lab, limits, recorder):
     path, facts = artifact
-    parity = lab.host_parity(case, path, facts.sha256)
+    parity = checks.host_parity(lab, case, path, facts.sha256)
     recorder.add(artifact=facts, host_parity=parity)
     steps = f", {parity.max_steps:.2g} steps" if parity.max_steps is not None else ""
     recorder.said = f"{parity.real.sqnr_db:.1f} dB{steps}"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import measurements
 from suite.benchmark import SampleClock, played, thread_counts
 from suite.gates import check_latency, check_memory
 from suite.plugin import enforce
@@ -14,12 +15,12 @@ CLOCK = SampleClock()
 @pytest.mark.benchmark(timer=CLOCK, disable_gc=False, warmup=False)
 def test_benchmark(case, threads, artifact, lab, limits, recorder, benchmark):
     path, facts = artifact
-    speed = lab.speed(case, path, threads)
+    speed = measurements.speed(lab, case, path, threads)
     recorder.add(artifact=facts, scaling=(speed.latency,), gpu=speed.gpu, thermal=speed.thermal)
     recorder.without(**speed.reasons)
     findings = []
     if threads == thread_counts(case.target)[-1]:
-        memory = lab.memory(case, path, threads)
+        memory = measurements.memory(lab, case, path, threads)
         recorder.add(latency=speed.latency, throughput=speed.throughput, cpu=speed.cpu)
         findings = check_latency(speed.latency, limits[1])
         if isinstance(memory, str):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import checks
 from suite.gates import check_contract
 from suite.plugin import enforce
 from suite.record import Stage
@@ -10,7 +11,7 @@ from suite.record import Stage
 @pytest.mark.contract
 def test_contract(case, artifact, lab, limits, recorder):
     path, facts = artifact
-    contract = lab.contract(case, path, facts.sha256)
+    contract = checks.contract(lab, case, path, facts.sha256)
     recorder.add(artifact=facts)
     if isinstance(contract, str):
         recorder.without(contract=contract)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import checks
 from suite.gates import check_size, check_static
 from suite.plugin import enforce
 from suite.record import Stage
@@ -10,7 +11,7 @@ from suite.record import Stage
 @pytest.mark.conversion
 def test_conversion(case, artifact, lab, limits, recorder):
     path, facts = artifact
-    static = lab.static(case, path)
+    static = checks.static(lab, case, path)
     recorder.add(artifact=facts, static=static)
     recorder.said = f"{facts.size_bytes / 1e6:.2f} MB"
     enforce([*check_size(facts, limits[1]), *check_static(static, case.variant.name)], Stage.CONVERT)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import measurements
 from suite.errors import CheckFailed
 from suite.record import Stage, StaticCheck, Status
 
@@ -10,7 +11,7 @@ from suite.record import Stage, StaticCheck, Status
 @pytest.mark.conversion
 def test_placement(case, artifact, lab, recorder):
     path, facts = artifact
-    placed = lab.placement(case, path)
+    placed = measurements.placement(lab, case, path)
     words = "; ".join(
         f"{device}: {', '.join(f'{name} x {count}' for name, count in counts.items())}"
         for device, counts in placed.items()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from suite import checks
 from suite.disagreements import case as disagreements
 from suite.gates import check_parity
 from suite.plugin import enforce
@@ -12,7 +13,7 @@ from suite.record import Stage
 def test_parity(case, artifact, lab, limits, recorder, located, pytestconfig):
     path, facts = artifact
     with located:
-        parity = lab.parity(case, path, facts.sha256)
+        parity = checks.parity(lab, case, path, facts.sha256)
         recorder.add(artifact=facts, parity=parity)
         recorder.said = f"{parity.real.sqnr_db:.1f} dB"
         disagreements.record(lab, case, path, facts.sha256, recorder, pytestconfig.option.seek)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from suite import frames
+from suite import frames, measurements
 from suite.benchmark import thread_counts
 from suite.gates import check_realtime
 from suite.plugin import enforce
@@ -12,7 +12,7 @@ from suite.record import Stage
 @pytest.mark.realtime
 def test_realtime(case, artifact, lab, limits, recorder):
     path, facts = artifact
-    realtime = lab.realtime(case, path, thread_counts(case.target)[-1])
+    realtime = measurements.realtime(lab, case, path, thread_counts(case.target)[-1])
     recorder.add(artifact=facts, realtime=realtime)
     recorder.said = frames.sentence(realtime)
     enforce(check_realtime(realtime, limits[1]), Stage.MEASURE)

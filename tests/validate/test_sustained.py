@@ -2,13 +2,14 @@
 
 import pytest
 
+from suite import measurements
 from suite.environment import cores
 
 
 @pytest.mark.benchmark
 def test_sustained(case, artifact, lab, recorder, pytestconfig):
     path, facts = artifact
-    sustained = lab.sustained(case, path, cores(), pytestconfig.option.sustained)
+    sustained = measurements.sustained(lab, case, path, cores(), pytestconfig.option.sustained)
     recorder.add(artifact=facts, sustained=sustained)
     if not sustained.temperatures:
         recorder.without(thermal="this machine shows no temperature sensor")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite import checks
 from suite.cache import Cache
 from suite.converters.interface import interface
 from suite.coreml.checks import ACTIVATIONS
@@ -64,7 +65,7 @@ def test_the_record_of_a_run_holds_it(photo: Photo, shared_cache: Cache) -> None
     case = Case(spec, VARIANTS["mlprogram_float16"], Target("host", "coreml-evaluator"))
     lab = Lab(shared_cache, Thresholds())
     try:
-        found = lab.static(case, lab.artifact(case)[0])
+        found = checks.static(lab, case, lab.artifact(case)[0])
     finally:
         lab.close()
     assert found[ACTIVATIONS].status is Status.PASSED

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from suite import generated, lab
+from suite import checks, generated, lab
 from suite.cache import Cache
 from suite.discovery import load_fixture
 from suite.matrix import Case
@@ -40,7 +40,7 @@ def test_a_slow_pass_is_cut(
     place = lab.Lab(shared_cache, Thresholds())
     try:
         path, facts = place.artifact(case)
-        found = place.parity(case, path, facts.sha256)
+        found = checks.parity(place, case, path, facts.sha256)
     finally:
         place.close()
     assert (found.real.n, found.generated.n) == (real, made)

@@ -1,0 +1,172 @@
+"""What a case's artifact says of itself and answers, held to its original; `suite.gates` judges it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite import generated
+from suite.accuracy import measure as measure_accuracy
+from suite.contract import PHOTOS, Photos, file
+from suite.contract import measure as measure_contract
+from suite.converters import contract as terms
+from suite.converters import inspection
+from suite.converters.interface import interface
+from suite.devices import fleet
+from suite.errors import CaseError
+from suite.feeds import Feeds
+from suite.lab import EVALUATOR, Answers, Lab, first_of
+from suite.matrix import Case
+from suite.parity import align
+from suite.parity import measure as measure_parity
+from suite.record import Accuracy, Contract, Parity, Stage, StaticCheck
+from suite.spec import Array, Target
+
+STATIC_SECONDS = 300.0
+FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
+
+
+def static(lab: Lab, case: Case, path: Path) -> dict[str, StaticCheck]:
+    """What a file says of itself: of Core ML held to the model, of TFLite to the float32 conversion."""
+    if case.variant.format != "coreml":
+        return lab.floors(case.spec).check(path, case.variant, converted=lab.converted(case))
+    few = _few(lab.subject(case.spec).feeds)
+    found: dict[str, StaticCheck] = _ask_core_ml(lab, case, path, "check", case.artifact is None, few)
+    return found
+
+
+def parity(lab: Lab, case: Case, path: Path, sha256: str) -> Parity:
+    """Hold the artifact's answers to the original's."""
+    actual = lab.answers(case, path, sha256)
+    reference = lab.reference(case, actual)
+    measured = measure_parity(
+        reference,
+        actual,
+        lab.subject(case.spec).feeds.generated().names,
+        lab.limits(case)[0],
+        quantised=case.variant.quantised,
+    )
+    floors = lab.floors(case.spec).beside(case.variant, reference, actual)
+    if isinstance(floors, str):
+        return replace(measured, no_floor=floors)
+    return replace(measured, floor=floors[0], generated_floor=floors[1])
+
+
+def host_parity(lab: Lab, case: Case, path: Path, sha256: str) -> Parity:
+    """Hold a phone's or Core ML's answers to this machine's, by the same artifact on the same tensors."""
+    there = lab.answers(case, path, sha256)
+    host = Target("host", fleet.ENGINES.get(case.target.engine, EVALUATOR))
+    here = lab.answers(replace(case, target=host), path, sha256)
+    return measure_parity(
+        (first_of(here[0], there[0]), first_of(here[1], there[1])),
+        (first_of(there[0], here[0]), first_of(there[1], here[1])),
+        lab.subject(case.spec).feeds.generated().names,
+        lab.limits(case)[0],
+        quantised=case.variant.quantised,
+        steps=inspection.output_steps(path) if path.suffix == ".tflite" else (),
+    )
+
+
+def accuracy(lab: Lab, case: Case, path: Path, sha256: str) -> Accuracy | str:
+    """Accuracy on the labelled samples; a reason where it means nothing."""
+    feeds = lab.subject(case.spec).feeds
+    feed, dataset = feeds.evaluation(), feeds.dataset
+    if feed.labels is None or dataset is None:
+        return "the samples have no labels of this model: give --dataset with labels"
+    actual = lab.answers(case, path, sha256)
+    pairs = list(align(lab.reference(case, actual)[0], actual[0]).values())
+    if len(pairs) != 1 or pairs[0][0].ndim != 2:
+        return "the model does not answer one vector of scores"
+    scores, answered = pairs[0]
+    if scores.shape != answered.shape:
+        raise CaseError(
+            f"the artifact answers {answered.shape[1:]} scores, the original {scores.shape[1:]}",
+            stage=Stage.COMPARE,
+        )
+    return measure_accuracy(
+        scores,
+        answered,
+        feed.labels[: len(answered)],
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256(),
+        max_drop=lab.limits(case)[1].max_accuracy_drop,
+    )
+
+
+def contract(lab: Lab, case: Case, path: Path, sha256: str) -> Contract | str:
+    """From photo to label as the artifact tells an app; a reason where no fixture states how that is."""
+    stated = terms.stated(case.spec, lab.subject(case.spec).original.card)
+    if stated is None:
+        return (
+            "no fixture states how photos are prepared or what the answers are called, so the artifact "
+            "tells an app nothing: write a fixture with an ImageInput and labels"
+        )
+    try:
+        told = _told(lab, case, path)
+    except CaseError as error:
+        return Contract(photos=0, max_pixel_diff=None, labels=0, same_label=None, wrong=(str(error),))
+    photos = _contract_photos(lab, case, path, sha256)
+    return measure_contract(stated, told, photos, converted=lab.converted(case))
+
+
+def _told(lab: Lab, case: Case, path: Path) -> terms.Told:
+    if case.variant.format != "coreml":
+        return terms.told(path.read_bytes())
+    found: terms.Told = _ask_core_ml(lab, case, path, "told")
+    return found
+
+
+def _contract_photos(lab: Lab, case: Case, path: Path, sha256: str) -> Photos:
+    """Held-out photos, or generated ones, and what the artifact answers to them."""
+    feeds = lab.subject(case.spec).feeds
+    if feeds.image is None:
+        return Photos(files=(), scores=None, answer=lambda _: None)
+    real, made = lab.answers(case, path, sha256)
+    if feeds.dataset is not None and feeds.dataset.photos:
+        photos, answers = feeds.dataset.evaluation().images[:PHOTOS], real
+    else:
+        photos, answers = generated.photos(feeds.image.height, feeds.image.width), made
+    scores = _scores(answers)
+    count = min(PHOTOS, len(photos), len(next(iter(answers.values()))))
+
+    def answer(tensors: Array) -> Array | None:
+        if case.variant.format == "coreml":  # it prepares the photo itself, and has answered it
+            return None if scores is None else scores[:count]
+        with lab.sessions.open(case.target, path, lab.threads) as session:
+            return _scores(session.run_many({session.inputs[0].name: tensors}))
+
+    return Photos(
+        files=[file(np.asarray(photo)) for photo in photos[:count]],
+        scores=None if scores is None else scores[:count],
+        answer=answer,
+    )
+
+
+def _ask_core_ml(lab: Lab, case: Case, path: Path, function: str, *more: Any) -> Any:
+    """What `suite.coreml.checks` finds in the artifact, beside what the model states."""
+    original = lab.subject(case.spec).original
+    wanted = interface(original.spec, original.card, lab.deployment_target)
+    return lab.pool.worker("Core ML").call(
+        f"suite.coreml.checks:{function}",
+        path,
+        case.variant.name,
+        wanted,
+        *more,
+        stage=Stage.CONVERT,
+        timeout=STATIC_SECONDS,
+    )
+
+
+def _few(feeds: Feeds) -> dict[str, Array]:
+    """A real sample and a few generated ones, (n, ...) by input name: for what needs some inference."""
+    samples = [feeds.one(), *(feeds.generated().sample(row) for row in FEW_ROWS)]
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _scores(answers: Answers) -> Array | None:
+    """The one vector of scores (n, k) that a model answers; None where it answers something else."""
+    (first, *others) = answers.values()
+    return first if not others and first.ndim == 2 else None

@@ -1,0 +1,76 @@
+"""What a case costs where it runs: time, memory, frames that keep up with a camera, compute units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from suite import benchmark, runtimes
+from suite.devices.session import DeviceSession
+from suite.errors import StagedError
+from suite.lab import Lab
+from suite.matrix import Case
+from suite.realtime import FRAMES, PLAN, camera_frames, recorded
+from suite.realtime import measure as measure_realtime
+from suite.record import Memory, RealTime, Stage, Sustained
+from suite.runtimes.base import TimingPolicy
+
+_POLICY = TimingPolicy()
+
+
+def speed(lab: Lab, case: Case, path: Path, threads: int) -> benchmark.Speed:
+    """Time the artifact on one real sample."""
+    feeds = lab.subject(case.spec).feeds
+    sample = feeds.one()
+    with lab.sessions.open(case.target, path, threads) as session:
+        if lab.takes_photos(case, session):
+            sample = feeds.photo(sample)
+        if isinstance(session, DeviceSession):
+            return benchmark.speed_on_phone(session, sample, _POLICY, lab.phones.cool_seconds)
+        return benchmark.speed(session.time(sample, _POLICY))
+
+
+def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
+    """Memory of a fresh process that runs the artifact; a reason where the place does not tell."""
+    if case.target.on_ios:
+        return "the app on the device does not tell it"
+    feeds = lab.subject(case.spec).feeds
+    sample = feeds.one()
+    with lab.sessions.open(case.target, path, threads, fresh=True) as session:
+        if lab.takes_photos(case, session):
+            sample = feeds.photo(sample)
+        try:
+            return benchmark.memory(session.memory(sample, benchmark.MEMORY_RUNS))
+        except StagedError as silent:
+            if silent.stage is not Stage.MEASURE:
+                raise
+            return str(silent)
+
+
+def sustained(lab: Lab, case: Case, path: Path, threads: int, minutes: float) -> Sustained:
+    """Run the artifact back to back for minutes."""
+    sample = lab.subject(case.spec).feeds.one()
+    return benchmark.measure_sustained(case.target.engine, path, sample, threads=threads, minutes=minutes)
+
+
+def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
+    """Run the artifact behind a camera that shows the model's real samples."""
+    feeds = lab.subject(case.spec).feeds
+    image, dataset = feeds.image, feeds.dataset
+    if image is not None and dataset is not None and dataset.photos:
+        frames = camera_frames(list(dataset.evaluation().images[:FRAMES]))
+    else:  # no photos: the samples as the model takes them, which leaves less to preprocess
+        image, sample = None, next(iter(feeds.one().values()))
+        frames = [sample[0]]
+    if case.target.on_android:
+        with lab.sessions.open(case.target, path, threads) as session:
+            assert isinstance(session, DeviceSession)
+            use = session.realtime(frames, image, PLAN)
+        return recorded(use, frames[0], threads)
+    return measure_realtime(case.target.engine, path, frames, image, threads=threads)
+
+
+def placement(lab: Lab, case: Case, path: Path) -> dict[str, dict[str, int]]:
+    """Where Core ML would run each operator on an iPhone: compute device -> operator -> count."""
+    with lab.sessions.open(case.target, path, 1) as session:
+        assert isinstance(session, runtimes.RemoteSession)
+        return session.placement()
