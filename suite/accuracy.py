@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from suite import stats
 from suite.errors import CaseError, CheckFailed
-from suite.record import Accuracy, Stage
+from suite.record import Stage
+from suite.record.answers import Accuracy
 from suite.spec import Array
 
 

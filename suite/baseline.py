@@ -17,7 +17,10 @@ from typing import Any
 from suite import compare, gates, ratio, store
 from suite.errors import PocketproofError, UsageError
 from suite.gates import Finding, Gate, Verdict, number
-from suite.record import OK, Accuracy, Artifact, Latency, Memory, Parity, Record, encode
+from suite.record import OK, Artifact, Record
+from suite.record.answers import Accuracy, Parity
+from suite.record.costs import Latency, Memory
+from suite.record.lines import encode
 from suite.stats import Soundness, median_ms, soundness
 from suite.thresholds import BaselineTolerance, Thresholds
 

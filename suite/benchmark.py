@@ -11,7 +11,7 @@ from suite import runtimes
 from suite.devices import vitals
 from suite.devices.session import DeviceSession
 from suite.environment import thread_counts as host_thread_counts
-from suite.record import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughput
+from suite.record.costs import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughput
 from suite.runtimes.base import Feed, MemoryUse, Timing, TimingPolicy
 from suite.runtimes.worker import Worker
 from suite.spec import Array, Target

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from suite.benchmark import played
-from suite.record import Latency, Record
+from suite.record import Record
+from suite.record.costs import Latency
 
 _NODE = re.compile(r"::(?P<name>test_benchmark\[(?P<param>(?P<case>.+)-threads=(?P<threads>\d+))\])$")
 Timed = tuple[str, int]  # a case's id, and how many threads

@@ -22,7 +22,8 @@ from suite.lab import EVALUATOR, Answers, Lab, first_of
 from suite.matrix import Case
 from suite.parity import align
 from suite.parity import measure as measure_parity
-from suite.record import Accuracy, Contract, Parity, Stage, StaticCheck
+from suite.record import Stage, StaticCheck
+from suite.record.answers import Accuracy, Contract, Parity
 from suite.spec import Array, Target
 
 STATIC_SECONDS = 300.0

@@ -17,7 +17,7 @@ import numpy as np
 
 from suite.converters.contract import Stated, Told
 from suite.preprocess import decode, preprocess
-from suite.record import Contract
+from suite.record.answers import Contract
 from suite.spec import Array, FloatArray, ImageInput, Preprocessing, Resize
 
 PHOTOS = 16

@@ -35,7 +35,8 @@ from suite.errors import StagedError
 from suite.feeds import Feed, Feeds
 from suite.generated import CORNERS
 from suite.original import Original
-from suite.record import Floor, Stage, StaticCheck, Status
+from suite.record import Stage, StaticCheck, Status
+from suite.record.answers import Floor
 from suite.runtimes.worker import Worker
 from suite.spec import VARIANTS, Array, Variant
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from suite.record import RealTime, Stream
+from suite.record.camera import RealTime, Stream
 from suite.stats import NS_PER_MS, Soundness, percentile, too_busy
 
 KEPT_UP = 0.95  # of the camera's frames: one in twenty may be lost before it is seen

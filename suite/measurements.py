@@ -11,7 +11,9 @@ from suite.lab import Lab
 from suite.matrix import Case
 from suite.realtime import FRAMES, PLAN, camera_frames, recorded
 from suite.realtime import measure as measure_realtime
-from suite.record import Memory, RealTime, Stage, Sustained
+from suite.record import Stage
+from suite.record.camera import RealTime
+from suite.record.costs import Memory, Sustained
 from suite.runtimes.base import TimingPolicy
 
 _POLICY = TimingPolicy()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from suite.errors import CheckFailed
-from suite.record import ErrorStats, Stage
+from suite.record import Stage
+from suite.record.answers import ErrorStats
 from suite.spec import Array
 
 SQNR_CAP_DB = 200.0  # reads "equal to the bit"; float32 itself ends near 150 dB

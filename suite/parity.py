@@ -9,7 +9,8 @@ import numpy as np
 
 from suite import metrics
 from suite.errors import CheckFailed
-from suite.record import ErrorStats, Floor, Parity, Stage
+from suite.record import Stage
+from suite.record.answers import ErrorStats, Floor, Parity
 from suite.spec import Array, Tolerance, Variant
 
 Answers = Mapping[str, Array]

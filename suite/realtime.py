@@ -47,7 +47,8 @@ import numpy as np
 import numpy.typing as npt
 
 from suite import runtimes
-from suite.record import MemoryPhase, RealTime
+from suite.record.camera import RealTime
+from suite.record.costs import MemoryPhase
 from suite.runtimes.base import CameraPlan, CameraUse
 from suite.spec import Array, ImageInput
 

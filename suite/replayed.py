@@ -19,7 +19,9 @@ import numpy as np
 from suite import gates, parity
 from suite.cache import digest, sha256_file, sha256_tree
 from suite.errors import CheckFailed, UsageError
-from suite.record import Artifact, Check, CheckResult, Latency, Parity, Record, Stage, Status, Throughput
+from suite.record import Artifact, Check, CheckResult, Record, Stage, Status
+from suite.record.answers import Parity
+from suite.record.costs import Latency, Throughput
 from suite.spec import VARIANTS, Array, Tolerance
 
 BUNDLE = "bundle.json"

@@ -9,7 +9,8 @@ from math import floor, nan, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suite.record import Latency, Stream, Sustained
+    from suite.record.camera import Stream
+    from suite.record.costs import Latency, Sustained
 
 P99_MINIMUM = 1000  # fewer samples leave fewer than ten above the 99th percentile
 NS_PER_MS = 1e6

@@ -17,7 +17,9 @@ from typing import Any
 import msgspec
 
 from suite.errors import PocketproofError, UsageError
-from suite.record import SECTIONS, Record, Status, decode, decode_lines, encode, merge
+from suite.record import SECTIONS, Record, Status
+from suite.record.lines import decode, decode_lines, encode
+from suite.record.merging import merge
 
 RESULTS = "results.jsonl"
 LATEST = "latest"

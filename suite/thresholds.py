@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError
-from suite.record import Floor
+from suite.record.answers import Floor
 from suite.spec import Budget, Tolerance
 
 Bound = float | int | None

@@ -9,7 +9,8 @@ import numpy as np
 
 from suite.errors import CaseError, StagedError
 from suite.preprocess import crop_box
-from suite.record import Stage, Stream
+from suite.record import Stage
+from suite.record.camera import Stream
 from suite.runtimes.base import CameraPlan, CameraUse, FrameTimes, TensorInfo, quantise
 from suite.spec import Array, ImageInput, Resize
 

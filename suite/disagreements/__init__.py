@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.disagreements.pictures import thumbnail
-from suite.record import Disagreements, Flip, MarginBin
+from suite.record.disagreements import Disagreements, Flip, MarginBin
 from suite.spec import Array
 
 BINS = 5

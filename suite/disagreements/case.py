@@ -15,7 +15,8 @@ from suite.feeds import Feed
 from suite.lab import Lab
 from suite.matrix import Case
 from suite.preprocess import preprocess
-from suite.record import Disagreements, Search, Stage
+from suite.record import Stage
+from suite.record.disagreements import Disagreements, Search
 from suite.recorder import Recorder
 from suite.spec import Array, ImageInput
 

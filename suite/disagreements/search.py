@@ -8,7 +8,7 @@ import numpy as np
 
 from suite.disagreements import class_name, margins
 from suite.disagreements.pictures import Change, thumbnail
-from suite.record import Search, Sought
+from suite.record.disagreements import Search, Sought
 from suite.spec import Array
 
 SHOWN = 6

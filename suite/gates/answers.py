@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from suite.gates.findings import Finding, Gate, bound, number, unproven
-from suite.record import Accuracy, ErrorStats, Floor, Parity
+from suite.record.answers import Accuracy, ErrorStats, Floor, Parity
 from suite.spec import Budget, Tolerance
 from suite.thresholds import beside
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from suite import frames, stats
-from suite.record import Check, Latency, Record, Status
+from suite.record import Check, Record, Status
+from suite.record.costs import Latency
 
 
 def cautions(cases: Iterable[Record]) -> list[str]:

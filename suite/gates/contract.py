@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suite.gates.findings import Finding, Gate, bound, unproven
-from suite.record import Contract
+from suite.record.answers import Contract
 from suite.spec import Budget
 
 PIXEL_ROUNDING = 0.01  # of a pixel; float32 loses a hundredth of that

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from suite import frames, stats
 from suite.gates.findings import Finding, Gate, bound, number, unproven
-from suite.record import Latency, Memory, RealTime
+from suite.record.camera import RealTime
+from suite.record.costs import Latency, Memory
 from suite.spec import Budget
 
 

@@ -21,7 +21,8 @@ from suite.lab import Answers, Lab
 from suite.localise import chain
 from suite.localise.layers import MARGIN_DB, Apart, suspect
 from suite.matrix import Case
-from suite.record import Artifact, ChainStep, LayerError, Localisation, Status
+from suite.record import Artifact, Status
+from suite.record.localisation import ChainStep, LayerError, Localisation
 from suite.recorder import Recorder
 from suite.runtimes.base import load_feed
 from suite.spec import Array, Target

@@ -14,7 +14,7 @@ from suite.errors import StagedError
 from suite.feeds import Feed
 from suite.lab import EVALUATOR, Answers, Lab
 from suite.matrix import Case
-from suite.record import ChainStep
+from suite.record.localisation import ChainStep
 from suite.spec import Target
 
 ORIGINAL = "original"

@@ -22,7 +22,8 @@ from suite.localise.views import LAST, Shown, View, plain, view
 from suite.matrix import Case
 from suite.metrics import SQNR_CAP_DB
 from suite.original import BUILD_SECONDS
-from suite.record import LayerError, Stage
+from suite.record import Stage
+from suite.record.localisation import LayerError
 from suite.runtimes.base import load_feed
 from suite.runtimes.keras_layers import SAME, Difference, Given, Layer, Sums, named
 from suite.spec import Array

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite.history import Entry
-from suite.record import Latency, RealTime, Record, Stream, Sustained
+from suite.record import Record
+from suite.record.camera import RealTime, Stream
+from suite.record.costs import Latency, Sustained
 from suite.report.view import Case, View
 from suite.stats import percentile
 

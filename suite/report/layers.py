@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from suite.record import LayerError, Localisation
+from suite.record.localisation import LayerError, Localisation
 from suite.report.plots import INK, MUTED, SERIES, Plot, Spec, draw
 
 _SERIES_NAMES = ("this layer alone", "its floor", "all up to here")

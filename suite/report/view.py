@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from suite import frames, stats
 from suite.errors import UsageError
 from suite.gates import Finding, Verdict, word
-from suite.record import Check, Floor, Latency, Parity, Record, Status, unmeasured
+from suite.record import Check, Record, Status, unmeasured
+from suite.record.answers import Floor, Parity
+from suite.record.costs import Latency
 from suite.report import words
 from suite.spec import VARIANTS, Budget, Tolerance
 from suite.thresholds import Thresholds, beside

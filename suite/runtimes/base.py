@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from suite.record import Stream
+from suite.record.camera import Stream
 from suite.spec import Array
 
 # One sample or many; a path names a .npy file that the session maps instead of receiving.

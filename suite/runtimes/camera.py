@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.record import Stream
+from suite.record.camera import Stream
 from suite.runtimes import loop
 from suite.runtimes.base import FrameTimes
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import suite
 from suite import frames, realtime
-from suite.record import Stream
+from suite.record.camera import Stream
 from suite.runtimes import camera
 from suite.runtimes.base import CameraPlan
 from suite.spec import ImageInput

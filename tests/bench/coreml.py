@@ -25,7 +25,8 @@ from suite.feeds import Feed
 from suite.lab import Lab
 from suite.matrix import Case
 from suite.metrics import error_stats
-from suite.record import ErrorStats, Stage
+from suite.record import Stage
+from suite.record.answers import ErrorStats
 from suite.runtimes import open_session
 from suite.spec import COREML, VARIANTS, Array, ModelSpec, Target
 from suite.thresholds import Thresholds

@@ -23,7 +23,7 @@ from suite.faults import FAULTS, Fault, Inapplicable
 from suite.lab import Lab
 from suite.localise import Apart, localise
 from suite.matrix import Case, Request, cases
-from suite.record import Localisation
+from suite.record.localisation import Localisation
 from suite.thresholds import Thresholds
 
 RATE = 0.95

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from suite import report
-from suite.record import encode
+from suite.record.lines import encode
 from suite.thresholds import Thresholds
 from tests.bench.figures import held
 from tests.meta import records

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from suite import report
 from suite.gates import judge
-from suite.record import Record, encode
+from suite.record import Record
+from suite.record.lines import encode
 from suite.report.view import View, view
 from suite.thresholds import Thresholds
 

@@ -7,26 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from suite.record import (
-    Accuracy,
-    Artifact,
-    Check,
-    CheckResult,
-    Contract,
-    Cpu,
-    ErrorStats,
-    Latency,
-    Memory,
-    MemoryPhase,
-    Parity,
-    RealTime,
-    Record,
-    Stage,
-    Status,
-    Stream,
-    Sustained,
-    Throughput,
-)
+from suite.record import Artifact, Check, CheckResult, Record, Stage, Status
+from suite.record.answers import Accuracy, Contract, ErrorStats, Parity
+from suite.record.camera import RealTime, Stream
+from suite.record.costs import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughput
 from suite.stats import paired_drop_interval
 
 TARGET = "host/litert-xnnpack"

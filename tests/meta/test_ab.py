@@ -17,7 +17,7 @@ from suite.errors import UsageError
 from suite.lab import Lab
 from suite.matrix import Case, Request, cases
 from suite.ratio import Verdict
-from suite.record import encode
+from suite.record.lines import encode
 from suite.spec import ModelSpec
 from suite.thresholds import Thresholds
 from tests.meta import records

@@ -12,7 +12,8 @@ from suite import accuracy
 from suite.accuracy import hits
 from suite.errors import CaseError, CheckFailed
 from suite.gates import check_accuracy
-from suite.record import Accuracy, Stage
+from suite.record import Stage
+from suite.record.answers import Accuracy
 from suite.spec import Budget
 
 

@@ -13,7 +13,8 @@ from suite import baseline
 from suite.__main__ import main
 from suite.errors import UsageError
 from suite.gates import Finding, Gate, Verdict
-from suite.record import Check, Record, Status, encode
+from suite.record import Check, Record, Status
+from suite.record.lines import encode
 from suite.store import Results, load
 from suite.thresholds import BaselineTolerance, Thresholds
 from tests.meta import records

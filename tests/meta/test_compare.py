@@ -14,7 +14,8 @@ import pytest
 from suite import compare
 from suite.__main__ import main
 from suite.compare import Change
-from suite.record import Check, Record, Status, encode
+from suite.record import Check, Record, Status
+from suite.record.lines import encode
 from tests.meta import records
 
 HERE = {"fingerprint": "aaaa", "cpu": "one"}

@@ -12,7 +12,7 @@ from suite.contract import Photos
 from suite.converters.contract import Stated, Told
 from suite.gates import check_contract
 from suite.preprocess import preprocess
-from suite.record import Contract
+from suite.record.answers import Contract
 from suite.spec import PREPROCESSING, Budget, FloatArray, ImageInput, Preprocessing, Resize
 
 LABELS = ("cat", "dog", "crane")

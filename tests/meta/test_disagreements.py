@@ -13,7 +13,7 @@ from suite import disagreements
 from suite.disagreements import search
 from suite.disagreements.pictures import SIDE, Change, thumbnail
 from suite.generated import photos
-from suite.record import Disagreements
+from suite.record.disagreements import Disagreements
 
 CLASSES = ("cat", "dog", "owl")
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.record import Sustained
+from suite.record.costs import Sustained
 from suite.runtimes import endurance
 from suite.stats import sustained_drop
 

@@ -10,20 +10,11 @@ import pytest
 
 from suite.disagreements.pictures import thumbnail
 from suite.generated import photos
-from suite.record import (
-    ChainStep,
-    Disagreements,
-    Flip,
-    LayerError,
-    Localisation,
-    MarginBin,
-    Record,
-    Search,
-    Sought,
-    decode,
-    encode,
-    merge,
-)
+from suite.record import Record
+from suite.record.disagreements import Disagreements, Flip, MarginBin, Search, Sought
+from suite.record.lines import decode, encode
+from suite.record.localisation import ChainStep, LayerError, Localisation
+from suite.record.merging import merge
 from suite.report import html, layers
 from tests.meta import records
 from tests.meta.pages import EVIL, arrange, build

@@ -14,7 +14,7 @@ from suite.converters import rounding
 from suite.faults import FAULTS
 from suite.floor import GENERATED, RECIPES, SAMPLES, Floors
 from suite.gates import check_floor, check_generated_floor, check_parity
-from suite.record import ErrorStats, Floor, Parity
+from suite.record.answers import ErrorStats, Floor, Parity
 from suite.runtimes import Pool, open_session
 from suite.spec import TFLITE, VARIANTS
 from suite.thresholds import TOLERANCES, beside

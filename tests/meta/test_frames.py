@@ -11,7 +11,7 @@ from suite import frames
 from suite.frames import Verdict
 from suite.gates import check_realtime
 from suite.gates.cautions import cautions
-from suite.record import RealTime, Stream
+from suite.record.camera import RealTime, Stream
 from suite.spec import Budget
 from suite.stats import Soundness
 from tests.meta import records

@@ -22,7 +22,9 @@ from suite.gates import (
     judge_case,
     number,
 )
-from suite.record import Check, Latency, Parity, Record, Stage, StaticCheck, Status
+from suite.record import Check, Record, Stage, StaticCheck, Status
+from suite.record.answers import Parity
+from suite.record.costs import Latency
 from suite.spec import Budget, Tolerance
 from suite.thresholds import Thresholds
 from tests.meta import records

@@ -17,7 +17,8 @@ from suite.faults import select
 from suite.lab import Lab
 from suite.localise import chain, layers, localise, located
 from suite.matrix import Case, Request, cases
-from suite.record import ChainStep, Check, LayerError, Localisation, Stage, Status
+from suite.record import Check, Stage, Status
+from suite.record.localisation import ChainStep, LayerError, Localisation
 from suite.recorder import Recorder
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from suite.thresholds import Thresholds

@@ -10,7 +10,7 @@ import pytest
 from suite import parity
 from suite.errors import CheckFailed
 from suite.gates import check_parity
-from suite.record import Parity
+from suite.record.answers import Parity
 from suite.thresholds import TOLERANCES
 
 CLASSES = 10

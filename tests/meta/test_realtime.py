@@ -9,7 +9,8 @@ import pytest
 
 from suite import benchmark, frames, realtime
 from suite.errors import StagedError
-from suite.record import RealTime, Status
+from suite.record import Status
+from suite.record.camera import RealTime
 from suite.runtimes.base import CameraPlan
 from suite.spec import ImageInput
 from tests.meta.conftest import Subject

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from suite.record import Check, CheckResult, Record, Stage, Status, decode, encode, merge, unmeasured
+from suite.record import Check, CheckResult, Record, Stage, Status, unmeasured
+from suite.record.lines import decode, encode
+from suite.record.merging import merge
 from tests.meta import records
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.record import Latency
+from suite.record.costs import Latency
 from suite.stats import (
     P99_MINIMUM,
     REMEDY,

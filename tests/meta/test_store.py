@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from suite.errors import PocketproofError, UsageError
-from suite.record import Check, Status, encode
+from suite.record import Check, Status
+from suite.record.lines import encode
 from suite.store import RESULTS, Store, load, merge_cases, new_run_dir, point_latest, write_atomic
 from tests.meta import records
 
@@ -73,7 +74,8 @@ def test_steps_of_a_case_are_merged_where_it_first_appeared(store: Store) -> Non
 
 @pytest.mark.parametrize("record", records.run(), ids=lambda record: record.case_id)
 def test_the_short_cut_for_lone_records_judges_as_merging_does(record: object) -> None:
-    from suite.record import Record, merge
+    from suite.record import Record
+    from suite.record.merging import merge
 
     assert isinstance(record, Record)
     alone, merged = merge_cases([record])[0], merge([record])
