@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from suite import environment, gates, invocation, iphones, localise, phones, run
-from suite.benchmark import thread_counts, timed
+from suite import collection, endings, environment, invocation, iphones, localise, options, phones, run
 from suite.cache import default_cache
-from suite.errors import CheckFailed, PocketproofError, StagedError, UsageError
+from suite.errors import PocketproofError, StagedError, UsageError
 from suite.lab import Lab
-from suite.matrix import PROFILES, Case
-from suite.record import Artifact, Check, Stage, Status
+from suite.matrix import Case
+from suite.record import Artifact, Check, Status
 from suite.recorder import Recorder
 from suite.spec import Budget, Tolerance
 
@@ -33,96 +32,15 @@ _MARKERS = {
     "realtime": "runs behind a camera of 30 fps, in its callback and in a thread beside it; runs alone",
     "ios": "runs on iPhones that are plugged into this Mac",
 }
-_TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
-_STAGE_OF = {
-    Check.CONVERSION: Stage.CONVERT,
-    Check.PARITY: Stage.COMPARE,
-    Check.ACCURACY: Stage.COMPARE,
-    Check.CONTRACT: Stage.COMPARE,
-    Check.BENCHMARK: Stage.MEASURE,
-    Check.HOST_PARITY: Stage.COMPARE,
-    Check.REALTIME: Stage.MEASURE,
-}
-_ALONE = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
-_ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
-_CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
-_CAMERA_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
 
 
 # --- options ------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the suite's options; README documents them."""
+    """Add the suite's options, and start anew where pytest has misread their values."""
     group = parser.getgroup("pocketproof", "Pocketproof: proving models on their way to a phone")
-    add = group.addoption
-    add("--models", metavar="GLOB[,GLOB]", help="models by name; default: those of the profile")
-    add(
-        "--variants",
-        metavar="LIST",
-        help="variants by name, separated by commas; default: those of the profile",
-    )
-    add("--profile", default="default", help=f"how much to do: {', '.join(PROFILES)} (default: %(default)s)")
-    add(
-        "--model-file",
-        metavar="PATH",
-        help="validate a .keras or .h5 file or a SavedModel folder, without a fixture",
-    )
-    add(
-        "--artifact",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="hold this .tflite or .mlpackage to its model instead of converting; repeatable",
-    )
-    add(
-        "--deployment-target",
-        default="",
-        metavar="iOS15|iOS16|...",
-        help="the oldest iOS that Core ML artifacts must run on (default: what each variant needs)",
-    )
-    add("--dataset", metavar="FILE.npz|imagenet:DIR", help="samples in place of the fixture's own")
-    add("--input-range", metavar="LO,HI", help="value range of a model without a fixture")
-    add("--fixtures-dir", metavar="DIR", help="model fixtures from this folder instead of the bundled ones")
-    add(
-        "--weights",
-        default="offline",
-        metavar="offline|imagenet[:DIR]",
-        help="weights of the bundled models: made here, or the published ones (default: %(default)s)",
-    )
-    add(
-        "--report-dir",
-        metavar="DIR",
-        help="write this run's results here (default: a new folder in reports/)",
-    )
-    add(
-        "--baseline",
-        metavar="FILE",
-        help="hold this run to an earlier one of the same machine: a file or folder of reports/baselines",
-    )
-    phones.add_options(add)
-    add(
-        "--localise",
-        action="store_true",
-        help="say of each parity check where its difference comes in, by cause and by layer; "
-        "of failed ones that is said anyway",
-    )
-    add(
-        "--seek",
-        metavar="N",
-        type=int,
-        default=0,
-        help="look for the inputs that a quantised artifact disagrees on most, "
-        "among N real photos with small changes (default: only count disagreements)",
-    )
-    add(
-        "--sustained",
-        metavar="MINUTES",
-        type=float,
-        default=0.0,
-        help="also run each artifact back to back for so long: throughput over time, and temperatures",
-    )
-    add("--continue-run", metavar="DIR", help="add to the results of a run that has begun in this folder")
+    options.add_options(group.addoption)
     invocation.restart_unless_clear(
         name
         for option in group.options
@@ -173,113 +91,33 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 # --- collection -----------------------------------------------------------------
 
 
-def _sees(case: Case, test: str, config: pytest.Config) -> bool:
-    """Whether a camera is put before the case: each takes seconds in which nothing else may run.
-
-    Phones have one too; minutes on end are this machine's alone.
-    """
-    few = config.option.profile == "default" and not config.option.variants
-    placed = str(case.target) == _CAMERA or (case.target.on_android and test == "test_realtime")
-    return placed and (not few or case.variant.name in _CAMERA_VARIANTS)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize tests that ask for a `case` by the run's cases, and for `threads` by those of its place."""
-    if "case" not in metafunc.fixturenames:
-        return
-    of_phones = metafunc.definition.get_closest_marker("android") is not None
-    of_camera = metafunc.function.__name__ in _ON_CAMERA_TARGET
-    cases = [
-        case
-        for case in metafunc.config.stash[_RUN].cases
-        if (case.target.on_android or not of_phones)
-        and (not of_camera or _sees(case, metafunc.function.__name__, metafunc.config))
-    ]
-    if not of_phones and metafunc.definition.get_closest_marker("host_parity") is not None:
-        cases = [case for case in cases if case.variant.format == "coreml" and timed(case.target)]
-    if metafunc.definition.get_closest_marker("ios") is not None:
-        cases = [case for case in cases if case.target.on_ios]
-    if metafunc.definition.get_closest_marker("contract") is not None:  # the file's, wherever it runs
-        cases = [case for case in cases if case.target.place == "host"]
-    if any(metafunc.definition.get_closest_marker(mark) for mark in _TIMED):
-        cases = [case for case in cases if timed(case.target)]
-    if "threads" not in metafunc.fixturenames:
-        made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases]
-        metafunc.parametrize("case", made, scope="function")
-        return
-    made = [
-        pytest.param(case, count, id=f"{case.id}-threads={count}", marks=_marks(case))
-        for case in cases
-        for count in thread_counts(case.target)
-    ]
-    metafunc.parametrize(("case", "threads"), made, scope="function")
-
-
-def _marks(case: Case) -> list[pytest.MarkDecorator]:
-    if case.target.on_ios:
-        return [pytest.mark.ios]
-    return [pytest.mark.android] if case.target.on_android else []
-
-
-def _in_order(cases: Sequence[Case], config: pytest.Config) -> Sequence[Case]:
-    """As they are; among xdist's workers the longest model first, so that none is left for last."""
-    if not run.is_worker(config):
-        return cases
-    return sorted(cases, key=lambda case: -case.spec.gmacs)
+    """Parametrize tests that ask for a `case`."""
+    if "case" in metafunc.fixturenames:
+        collection.parametrize(metafunc, metafunc.config.stash[_RUN].cases)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
-    empty = [
-        item
-        for item in items
-        if item.name.endswith("[NOTSET]") and "case" in getattr(item, "fixturenames", ())
-    ]
-    if empty:  # a check that no case of this run takes
-        config.hook.pytest_deselected(items=empty)
-        items[:] = [item for item in items if item not in empty]
-    proofs = [(item, case, check) for item in items for case, check in [_proof(item)] if case and check]
+    _leave_out(config, items, collection.without_a_case(items))
+    proofs = collection.proofs(items)
     if not proofs:
         return
     current = config.stash[_RUN]
-    order = {case.id: place for place, case in enumerate(_in_order(current.cases, config))}
-    checks = list(Check)
-    places = {
-        # A phone's benchmark needs no quiet machine: it stays with the phone's other tests.
-        item: (
-            check in _ALONE and not case.target.on_android,
-            order[case.id],
-            checks.index(check),
-        )
-        for item, case, check in proofs
-    }
-    items.sort(key=lambda item: places.get(item, (False, -1, 0)))
-    for item, case, check in proofs:
-        if (known := case.expected_failure(check)) is not None:
-            owner = f" (owner: {known.owner})" if known.owner else ""
-            item.add_marker(pytest.mark.xfail(reason=known.reason + owner, raises=StagedError, strict=True))
+    collection.order(items, proofs, collection.in_order(current.cases, config))
+    for proof in proofs:
+        collection.mark_known_failure(proof)
     if not config.option.collectonly:
-        current.plan([(case, check) for _, case, check in proofs])
+        current.plan([(proof.case, proof.check) for proof in proofs])
     if run.is_worker(config):
-        kept = [item for item in items if not places.get(item, (False,))[0]]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        _leave_out(config, items, [proof.item for proof in proofs if proof.alone])
 
 
-def _asks_for_a_case(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and "case" in item.fixturenames
-
-
-def _proof(item: pytest.Item) -> tuple[Case | None, Check | None]:
-    """The case and check of a test of the product; (None, None) for other tests."""
-    case = (
-        item.callspec.params.get("case")
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        else None
-    )
-    check = next((check for check in Check if item.get_closest_marker(check)), None)
-    return (case, check) if isinstance(case, Case) else (None, None)
+def _leave_out(config: pytest.Config, items: list[pytest.Item], left: Sequence[pytest.Item]) -> None:
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 # --- fixtures ---------------------------------------------------------------------
@@ -306,12 +144,12 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
 @pytest.fixture
 def recorder(request: pytest.FixtureRequest, case: Case) -> Recorder:
     """Keeps what a test sees of its case."""
-    _, check = _proof(request.node)
-    if check is None:
+    proof = collection.proof(request.node)
+    if proof is None:
         raise UsageError(
             f"{request.node.name} records a case but carries none of the marks {', '.join(Check)}"
         )
-    made = Recorder(case, check, options=request.config.stash[_RUN].options)
+    made = Recorder(case, proof.check, options=request.config.stash[_RUN].options)
     request.node.stash[_RECORDER] = made
     return made
 
@@ -347,12 +185,6 @@ def limits(case: Case, lab: Lab) -> tuple[Tolerance, Budget]:
     return lab.limits(case)
 
 
-def enforce(findings: list[gates.Finding], stage: Stage) -> None:
-    """Raise CheckFailed with every finding; what is inconclusive is left to the gate."""
-    if failed := [finding.message for finding in findings if not finding.inconclusive]:
-        raise CheckFailed("\n".join(failed), stage=stage)
-
-
 # --- results ------------------------------------------------------------------------
 
 
@@ -364,12 +196,12 @@ def pytest_runtest_makereport(
     report = yield
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, StagedError) and error.status in (Status.CRASHED, Status.SKIPPED):
-        _reclassify(report, item, error)
+        endings.reclassify(report, item, error)
     if isinstance(error, PocketproofError) and report.outcome == "failed":
         report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r} {item.config.stash[_RUN].options}"
     over = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
     if over and (recorder := _recorder_of(item)) is not None:
-        status, stage, message = _ending(report, error, recorder.check)
+        status, stage, message = endings.ending(report, error, recorder.check)
         record = recorder.finish(status, stage, message, call.duration)
         current = item.config.stash[_RUN]
         try:
@@ -382,44 +214,8 @@ def pytest_runtest_makereport(
 
 
 def _recorder_of(item: pytest.Item) -> Recorder | None:
-    case, check = _proof(item)
-    if case is None or check is None:
-        return None
-    return item.stash.get(_RECORDER, Recorder(case, check))
-
-
-def _reclassify(report: pytest.TestReport, item: pytest.Item, error: StagedError) -> None:
-    """A crash is never an expected failure; what cannot apply is a skip with its reason."""
-    if hasattr(report, "wasxfail"):
-        del report.wasxfail
-    if error.status is Status.CRASHED:
-        report.outcome = "failed"
-    else:
-        path, line, _ = item.location
-        report.outcome, report.longrepr = "skipped", (path, (line or 0) + 1, f"Skipped: {error}")
-
-
-def _ending(
-    report: pytest.TestReport, error: BaseException | None, check: Check
-) -> tuple[Status, Stage, str]:
-    """Status, stage and message of a finished test."""
-    stage = error.stage if isinstance(error, StagedError) else _STAGE_OF[check]
-    if hasattr(report, "wasxfail"):
-        return Status.EXPECTED_FAILURE, stage, f"{report.wasxfail}\n{error}"
-    if report.outcome == "passed":
-        return Status.PASSED, stage, ""
-    if report.outcome == "skipped":
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return Status.SKIPPED, stage, reason.removeprefix("Skipped: ")
-    if error is None:  # a strict expected failure that passed
-        return (
-            Status.FAILED,
-            stage,
-            f"expected to fail, and passed: take it out of expected_failures. {report.longrepr}",
-        )
-    if isinstance(error, StagedError):
-        return error.status, stage, str(error)
-    return Status.ERROR, stage, f"{type(error).__name__}: {error}"
+    proof = collection.proof(item)
+    return None if proof is None else item.stash.get(_RECORDER, Recorder(proof.case, proof.check))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

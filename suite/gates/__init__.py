@@ -21,7 +21,7 @@ from suite.gates.case import judge_case, word
 from suite.gates.cautions import cautions
 from suite.gates.contract import PIXEL_ROUNDING, check_contract
 from suite.gates.costs import check_latency, check_memory, check_realtime
-from suite.gates.findings import Finding, Gate, Verdict, number
+from suite.gates.findings import Finding, Gate, Verdict, enforce, number
 from suite.record import Record, Status
 from suite.store import merge_cases
 from suite.thresholds import Thresholds
@@ -43,6 +43,7 @@ __all__ = [
     "check_realtime",
     "check_size",
     "check_static",
+    "enforce",
     "judge",
     "judge_case",
     "number",

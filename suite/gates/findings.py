@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from suite.record import Check
+from suite.errors import CheckFailed
+from suite.record import Check, Stage
 
 
 class Gate(StrEnum):
@@ -100,3 +101,9 @@ def unproven(gate: Gate, what: str) -> Finding:
     return Finding(
         gate=gate, message=f"{what[0].upper()}{what[1:]}: this proves nothing. Run the check again."
     )
+
+
+def enforce(findings: Iterable[Finding], stage: Stage) -> None:
+    """Raise CheckFailed with every finding; what is inconclusive is left to the gate."""
+    if failed := [finding.message for finding in findings if not finding.inconclusive]:
+        raise CheckFailed("\n".join(failed), stage=stage)

@@ -60,7 +60,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.frames",
         "suite.scheduling",
     ),
-    ("suite.errors", "suite.invocation"),
+    ("suite.errors", "suite.invocation", "suite.endings"),
     (
         "suite.metrics",
         "suite.thresholds",
@@ -119,6 +119,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.floor",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     (
+        "suite.options",
         "suite.sides",
         "suite.checks",
         "suite.measurements",
@@ -132,6 +133,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),
+    ("suite.collection",),
     ("suite.plugin",),
 )
 

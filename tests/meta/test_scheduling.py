@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from suite import plugin
+from suite import collection
 from suite.discovery import BUNDLED, discover
 from suite.matrix import Case, Request, cases
 from tests.meta.conftest import ROOT
@@ -49,8 +49,8 @@ def test_workers_begin_with_the_longest_model(monkeypatch: pytest.MonkeyPatch) -
     def models(order: list[Case]) -> list[str]:
         return list(dict.fromkeys(case.spec.name for case in order))
 
-    alone = models(list(plugin._in_order(found, Config())))  # type: ignore[arg-type]
-    shared = models(list(plugin._in_order(found, WorkerConfig())))  # type: ignore[arg-type]
+    alone = models(list(collection.in_order(found, Config())))  # type: ignore[arg-type]
+    shared = models(list(collection.in_order(found, WorkerConfig())))  # type: ignore[arg-type]
     assert alone == models(found)
     assert shared[:3] == ["inception_v3", "resnet50", "densenet121"]
     assert sorted(shared) == sorted(alone)

@@ -3,8 +3,7 @@
 import pytest
 
 from suite import checks
-from suite.gates import check_accuracy
-from suite.plugin import enforce
+from suite.gates import check_accuracy, enforce
 from suite.record import Stage
 
 

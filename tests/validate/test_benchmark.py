@@ -4,8 +4,7 @@ import pytest
 
 from suite import measurements
 from suite.benchmark import SampleClock, played, thread_counts
-from suite.gates import check_latency, check_memory
-from suite.plugin import enforce
+from suite.gates import check_latency, check_memory, enforce
 from suite.record import Stage
 from suite.stats import median_ms
 

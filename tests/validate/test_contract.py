@@ -3,8 +3,7 @@
 import pytest
 
 from suite import checks
-from suite.gates import check_contract
-from suite.plugin import enforce
+from suite.gates import check_contract, enforce
 from suite.record import Stage
 
 

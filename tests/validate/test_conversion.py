@@ -3,8 +3,7 @@
 import pytest
 
 from suite import checks
-from suite.gates import check_size, check_static
-from suite.plugin import enforce
+from suite.gates import check_size, check_static, enforce
 from suite.record import Stage
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from suite import checks
-from suite.gates import check_host
-from suite.plugin import enforce
+from suite.gates import check_host, enforce
 from suite.record import Stage
 
 

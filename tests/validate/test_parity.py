@@ -4,8 +4,7 @@ import pytest
 
 from suite import checks
 from suite.disagreements import case as disagreements
-from suite.gates import check_parity
-from suite.plugin import enforce
+from suite.gates import check_parity, enforce
 from suite.record import Stage
 
 

@@ -4,8 +4,7 @@ import pytest
 
 from suite import frames, measurements
 from suite.benchmark import thread_counts
-from suite.gates import check_realtime
-from suite.plugin import enforce
+from suite.gates import check_realtime, enforce
 from suite.record import Stage
 
 

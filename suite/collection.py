@@ -1,0 +1,131 @@
+"""Which cases each test is given, and in which order tests run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from suite import run
+from suite.benchmark import thread_counts, timed
+from suite.errors import StagedError
+from suite.matrix import Case
+from suite.record import Check
+
+_TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
+_ALONE = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
+_ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
+_CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
+_CAMERA_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A test that puts a check to a case."""
+
+    item: pytest.Item
+    case: Case
+    check: Check
+
+    @property
+    def alone(self) -> bool:
+        """Whether it needs a quiet machine; a phone's benchmark stays with the phone's other tests."""
+        return self.check in _ALONE and not self.case.target.on_android
+
+
+def parametrize(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> None:
+    """Give a test its `case`, one at a time, and `threads` as many as its place is measured with."""
+    taken = _taken(metafunc, cases)
+    if "threads" not in metafunc.fixturenames:
+        made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in taken]
+        metafunc.parametrize("case", made, scope="function")
+        return
+    made = [
+        pytest.param(case, count, id=f"{case.id}-threads={count}", marks=_marks(case))
+        for case in taken
+        for count in thread_counts(case.target)
+    ]
+    metafunc.parametrize(("case", "threads"), made, scope="function")
+
+
+def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> list[Case]:
+    """The cases that a test is for, by its marks."""
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    of_camera = metafunc.function.__name__ in _ON_CAMERA_TARGET
+    taken = [
+        case
+        for case in cases
+        if (case.target.on_android or "android" not in marks)
+        and (not of_camera or _sees(case, metafunc.function.__name__, metafunc.config))
+    ]
+    if "android" not in marks and "host_parity" in marks:
+        taken = [case for case in taken if case.variant.format == "coreml" and timed(case.target)]
+    if "ios" in marks:
+        taken = [case for case in taken if case.target.on_ios]
+    if "contract" in marks:  # the file's, wherever it runs
+        taken = [case for case in taken if case.target.place == "host"]
+    if marks.intersection(_TIMED):
+        taken = [case for case in taken if timed(case.target)]
+    return taken
+
+
+def _sees(case: Case, test: str, config: pytest.Config) -> bool:
+    """Whether a camera is put before the case: each takes seconds in which nothing else may run.
+
+    Phones have one too; minutes on end are this machine's alone.
+    """
+    few = config.option.profile == "default" and not config.option.variants
+    placed = str(case.target) == _CAMERA or (case.target.on_android and test == "test_realtime")
+    return placed and (not few or case.variant.name in _CAMERA_VARIANTS)
+
+
+def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    if case.target.on_ios:
+        return [pytest.mark.ios]
+    return [pytest.mark.android] if case.target.on_android else []
+
+
+def without_a_case(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Tests of a check that no case of this run takes."""
+    return [
+        item
+        for item in items
+        if item.name.endswith("[NOTSET]") and "case" in getattr(item, "fixturenames", ())
+    ]
+
+
+def proofs(items: Sequence[pytest.Item]) -> list[Proof]:
+    """The tests of the product among others."""
+    return [found for item in items if (found := proof(item)) is not None]
+
+
+def proof(item: pytest.Item) -> Proof | None:
+    """The case and check of a test of the product; None for other tests."""
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return None
+    case = item.callspec.params.get("case")
+    check = next((check for check in Check if item.get_closest_marker(check)), None)
+    return Proof(item, case, check) if isinstance(case, Case) and check is not None else None
+
+
+def in_order(cases: Sequence[Case], config: pytest.Config) -> Sequence[Case]:
+    """As they are; among xdist's workers the longest model first, so that none is left for last."""
+    if not run.is_worker(config):
+        return cases
+    return sorted(cases, key=lambda case: -case.spec.gmacs)
+
+
+def order(items: list[pytest.Item], proofs: Sequence[Proof], cases: Sequence[Case]) -> None:
+    """Case by case, each by its checks; what needs a quiet machine last, other tests first."""
+    order, checks = {case.id: place for place, case in enumerate(cases)}, list(Check)
+    places = {proof.item: (proof.alone, order[proof.case.id], checks.index(proof.check)) for proof in proofs}
+    items.sort(key=lambda item: places.get(item, (False, -1, 0)))
+
+
+def mark_known_failure(proof: Proof) -> None:
+    """Expect the failure that the fixture states, and no other ending."""
+    if (known := proof.case.expected_failure(proof.check)) is not None:
+        owner = f" (owner: {known.owner})" if known.owner else ""
+        reason = known.reason + owner
+        proof.item.add_marker(pytest.mark.xfail(reason=reason, raises=StagedError, strict=True))
