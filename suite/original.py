@@ -92,7 +92,7 @@ class Original:
             raise
 
     def _ask(self, function: str, *args: Any, stage: Stage, timeout: float) -> Any:
-        worker = self._pool.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+        worker = self._pool.worker("TensorFlow", "suite.runtimes.workshop:Workshop")
         return worker.call(function, self.ref, *args, stage=stage, timeout=timeout)
 
     def _key(self) -> Mapping[str, Any]:

@@ -92,7 +92,7 @@ def _compressed(lab: Lab, spec: ModelSpec, path: Path) -> tuple[str, bool]:
     samples = lab.subject(spec).feeds.photos(_feed(lab, spec, COMPRESSED_SAMPLES)).arrays
     with tempfile.TemporaryDirectory(prefix="pocketproof-bench-") as folder:
         plain = Path(folder) / "plain.mlpackage"
-        lab.pool.worker("TensorFlow", "suite.runtimes.keras:Workshop").call(
+        lab.pool.worker("TensorFlow", "suite.runtimes.workshop:Workshop").call(
             "tests.bench.coreml:decompress", path, plain, stage=Stage.CONVERT, timeout=SECONDS
         )
         packed, unpacked = (_run(lab, one, samples) for one in (path, plain))
@@ -126,7 +126,7 @@ def _stats(lab: Lab, spec: ModelSpec, path: Path, count: int = SAMPLES) -> Error
 
 
 def _keras_half(lab: Lab, spec: ModelSpec) -> ErrorStats:
-    worker = lab.pool.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+    worker = lab.pool.worker("TensorFlow", "suite.runtimes.workshop:Workshop")
     arrays = dict(_feed(lab, spec, HALF_SAMPLES).arrays)
     found = worker.call("tests.bench.coreml:half", spec.path, arrays, stage=Stage.BUILD, timeout=SECONDS)
     return _compared(_reference(lab, spec), {"output": found})

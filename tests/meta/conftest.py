@@ -64,7 +64,7 @@ def saved(shared_cache: Cache, tensorflow: runtimes.Pool) -> Path:
     """The folder with the tiny models in every format."""
 
     def build(folder: Path) -> None:
-        worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+        worker = tensorflow.worker("TensorFlow", "suite.runtimes.workshop:Workshop")
         worker.call("tests.meta.tiny:save", folder, stage=Stage.BUILD, timeout=180)
 
     return shared_cache.get_or_build("tiny", {"code": sha256_file(Path(tiny.__file__))}, build)

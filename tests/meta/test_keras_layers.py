@@ -62,7 +62,7 @@ def test_another_shape_or_nan_never_fits(values: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def ask(tensorflow: Pool) -> Callable[..., Any]:
     """Call a function of tests.meta.apart where TensorFlow is."""
-    worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+    worker = tensorflow.worker("TensorFlow", "suite.runtimes.workshop:Workshop")
     return lambda name, *args: worker.call(f"tests.meta.apart:{name}", *args, stage=Stage.BUILD, timeout=180)
 
 

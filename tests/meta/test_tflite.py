@@ -139,7 +139,7 @@ def test_swish_whose_gradient_holds_on_to_the_graph_is_exported(
 
 
 def test_calibrating_on_nothing_is_refused(tensorflow: Pool, tmp_path: Path) -> None:
-    worker = tensorflow.worker("TensorFlow", "suite.runtimes.keras:Workshop")
+    worker = tensorflow.worker("TensorFlow", "suite.runtimes.workshop:Workshop")
     with pytest.raises(CaseError, match="int8 needs calibration samples, found none"):
         worker.call(
             "suite.converters.tflite:convert",
