@@ -7,7 +7,7 @@ DEVICES = tests/meta/devices tests/meta/test_iphones.py
 # Compiled modules are kept, whatever the shell says: every process of a run would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup validate validate-android test test-devices lint bench device-runner lock clean
+.PHONY: setup validate validate-android test test-deeply test-devices lint bench device-runner lock clean
 
 setup:  ## make .venv from the lock file, when it is not there or the lock file has changed
 	@$(PYTHON) tools/bootstrap.py
@@ -20,6 +20,9 @@ validate: setup  ## convert, check, measure, report and gate the default profile
 
 test: setup  ## the suite's own tests, a real model from end to end among them
 	$(BIN)/pytest tests/meta -n $(JOBS)
+
+test-deeply: setup  ## the operators of Core ML on a hundred drawn examples each, others at every run
+	POCKETPROOF_EXAMPLES=100 $(BIN)/pytest tests/meta/coreml/ops tests/meta/coreml/layers -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .
