@@ -115,7 +115,13 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.recorder",
     ),
     ("suite.original", "suite.replayed"),
-    ("suite.converters.artifact", "suite.converters.constants", "suite.converters.rounding"),
+    (
+        "suite.converters.activations",
+        "suite.converters.artifact",
+        "suite.converters.constants",
+        "suite.converters.pairing",
+        "suite.converters.rounding",
+    ),
     ("suite.floor",),
     ("suite.lab", "suite.phones", "suite.iphones", "suite.api"),
     (
