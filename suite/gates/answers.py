@@ -145,7 +145,11 @@ def _at_least(name: str, inputs: str, obtained: float, limit: float | None) -> l
 
 
 def check_accuracy(accuracy: Accuracy | None, budget: Budget) -> list[Finding]:
-    """Findings on the drop in top-1 accuracy, paired on the same samples."""
+    """Findings on the drop in top-1 accuracy, paired on the same samples.
+
+    A limit that is less than one sample is one sample: the first that flips,
+    of a hundred, is no evidence of a drop of a hundredth.
+    """
     if accuracy is None or not accuracy.n > 0:
         return [unproven(Gate.ACCURACY, "no labelled sample was answered")]
     for name, value in (("top1", accuracy.top1), ("reference_top1", accuracy.reference_top1)):
@@ -154,6 +158,8 @@ def check_accuracy(accuracy: Accuracy | None, budget: Budget) -> list[Finding]:
     if not abs(accuracy.reference_top1 - accuracy.top1 - accuracy.drop) < 1e-6:
         return [unproven(Gate.ACCURACY, f"the drop {accuracy.drop} is not the difference of the accuracies")]
     drop, limit = accuracy.drop, budget.max_accuracy_drop
+    if limit is not None and limit >= 0:
+        limit = max(limit, 1 / accuracy.n)
     return bound(Gate.ACCURACY, "drop in top-1 accuracy", drop, limit, lambda: _accuracy_advice(accuracy))
 
 

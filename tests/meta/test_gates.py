@@ -233,6 +233,8 @@ def test_parity_of_nothing_fails(parity: Parity | None) -> None:
     ("accuracy", "budget", "words"),
     [
         (records.accuracy(0.9, 8), 0.02, "obtained 0.02222, expected at most 0.02"),
+        (records.accuracy(0.875, 2, n=64), 0.01, "obtained 0.03125, expected at most 0.01562"),
+        (records.accuracy(0.875, 1, n=64), -0.01, "expected at most -0.01"),
         (None, 0.02, "No labelled sample"),
         (records.accuracy(n=360) and replace(records.accuracy(), n=0), None, "No labelled sample"),
         (records.accuracy(top1=NAN), None, "Top1 is nan"),
@@ -250,6 +252,11 @@ def test_accuracy_out_of_budget(accuracy: object, budget: float | None, words: s
 def test_accuracy_within_budget(lost: int) -> None:
     assert check_accuracy(records.accuracy(0.9, lost), Budget(max_accuracy_drop=0.02)) == []
     assert check_accuracy(records.accuracy(0.9, 300), Budget()) == []
+
+
+@pytest.mark.parametrize(("n", "limit"), [(64, 0.01), (120, 0.005), (240, 0.0)])
+def test_one_sample_of_few_is_no_drop(n: int, limit: float) -> None:
+    assert check_accuracy(records.accuracy(0.875, 1, n=n), Budget(max_accuracy_drop=limit)) == []
 
 
 @pytest.mark.parametrize(
