@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from suite import frames, stats
 from suite.errors import UsageError
 from suite.gates import Finding, Verdict, word
 from suite.record import Check, Record, Status, unmeasured
-from suite.record.answers import Floor, Parity
-from suite.record.costs import Latency
 from suite.report import words
+from suite.report.environments import Environment, environments, key_of
+from suite.report.measures import Measure, of_host_parity, of_parity
+from suite.report.timings import Timing, timings
 from suite.spec import VARIANTS, Budget, Tolerance
-from suite.thresholds import Thresholds, beside
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """One line of a table: what was obtained beside its bound, both as text."""
-
-    name: str
-    obtained: str
-    bound: str = ""
-    generated: str = ""
-    generated_bound: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """One thread count."""
-
-    threads: int
-    summary: stats.Summary
-    load_ms: float
-    first_ms: float
-    inferences_per_second: float
-    cpu_percent: float | None
+from suite.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +94,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Where cases were measured: flattened to names and values."""
-
-    name: str
-    items: tuple[tuple[str, str], ...]
-    cases: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """A whole run, arranged."""
 
@@ -192,9 +160,9 @@ def view(records: Sequence[Record], verdict: Verdict, thresholds: Thresholds) ->
     findings: dict[str, list[Finding]] = {}
     for finding in verdict.findings:
         findings.setdefault(finding.case_id, []).append(finding)
-    environments = _environments(records)
+    places = environments(records)
     cases = tuple(
-        _case(number, record, findings.get(record.case_id, ()), thresholds, environments)
+        _case(number, record, findings.get(record.case_id, ()), thresholds, places)
         for number, record in enumerate(records, 1)
     )
     variants = _variants(records)
@@ -206,7 +174,7 @@ def view(records: Sequence[Record], verdict: Verdict, thresholds: Thresholds) ->
         failing=tuple(case for case in cases if case.findings),
         general=tuple(findings.get("", ())),
         expected=tuple(_expected(cases)),
-        environments=tuple(environments.values()),
+        environments=tuple(places.values()),
         recorded_at=max((record.recorded_at for record in records), default=""),
     )
 
@@ -216,7 +184,7 @@ def _case(
     record: Record,
     findings: Iterable[Finding],
     thresholds: Thresholds,
-    environments: Mapping[str, Environment],
+    places: Mapping[str, Environment],
 ) -> Case:
     found = tuple(findings)
     try:
@@ -229,9 +197,9 @@ def _case(
         anchor=f"case-{number}",
         status=Status.FAILED if found and harmless else record.status,
         findings=found,
-        parity=_parity(record.parity, tolerance),
-        host_parity=_host_parity(record.host_parity, tolerance),
-        timings=_timings(record),
+        parity=of_parity(record.parity, tolerance),
+        host_parity=of_host_parity(record.host_parity, tolerance),
+        timings=timings(record),
         tolerance=tolerance,
         budget=budget,
         unmeasured=unmeasured(record),
@@ -240,7 +208,7 @@ def _case(
         realtime_doubt=_told(*frames.soundness(record.realtime)) if record.realtime else "",
         doubt=_doubt(record),
         drop=stats.sustained_drop(record.sustained) if record.sustained else None,
-        environment=environments[_key(record)].name if record.environment else "",
+        environment=places[key_of(record)].name if record.environment else "",
     )
 
 
@@ -290,160 +258,3 @@ def _expected(cases: Iterable[Case]) -> Iterable[tuple[Case, Check, str]]:
         for check, result in case.record.checks.items():
             if result.status is Status.EXPECTED_FAILURE:
                 yield case, check, result.message
-
-
-def _host_parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
-    """Of 8-bit outputs the steps between them are what counts."""
-    if parity is None or parity.max_steps is None:
-        return _parity(parity, tolerance)
-    steps = Measure(name="quantisation steps, at most", obtained=words.plain(parity.max_steps), bound="≤ 1")
-    return (steps, *_parity(parity, Tolerance()))
-
-
-def _parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...]:
-    if parity is None:
-        return ()
-    real, generated = parity.real, parity.generated
-    plain, at_least, at_most = words.plain, _at_least, _at_most
-    floor = _floor(parity.floor, parity.generated_floor, tolerance)
-    tolerance = beside(tolerance, parity.floor, parity.generated_floor)
-    return (
-        *floor,
-        Measure(
-            name="SQNR",
-            obtained=words.db(real.sqnr_db),
-            bound=at_least(tolerance.min_sqnr_db, " dB"),
-            generated=words.db(generated.sqnr_db),
-            generated_bound=at_least(tolerance.generated_min_sqnr_db, " dB"),
-        ),
-        Measure(
-            name="cosine",
-            obtained=plain(real.cosine_similarity),
-            bound=at_least(tolerance.min_cosine),
-            generated=plain(generated.cosine_similarity),
-            generated_bound=at_least(tolerance.generated_min_cosine),
-        ),
-        Measure(
-            name="cosine, worst sample",
-            obtained=plain(real.worst_sample_cosine),
-            generated=plain(generated.worst_sample_cosine),
-        ),
-        Measure(
-            name="top-1 agreement",
-            obtained=words.percent(real.top1_agreement),
-            bound=at_least(_percent(tolerance.min_top1_agreement), " %"),
-            generated=words.percent(generated.top1_agreement),
-        ),
-        Measure(
-            name="max scaled diff",
-            obtained=plain(real.max_scaled_diff),
-            bound=at_most(tolerance.max_scaled_diff),
-            generated=plain(generated.max_scaled_diff),
-        ),
-        Measure(
-            name="max abs diff", obtained=plain(real.max_abs_diff), generated=plain(generated.max_abs_diff)
-        ),
-        Measure(name="samples", obtained=str(real.n), generated=str(generated.n)),
-    )
-
-
-def _floor(floor: Floor | None, generated: Floor | None, tolerance: Tolerance) -> tuple[Measure, ...]:
-    """The noise floor, and the artifact on the samples it was computed on."""
-    if floor is None:
-        return ()
-    counts = f"{floor.n}" if generated is None else f"{floor.n} and {generated.n}"
-    return (
-        Measure(
-            name=f"noise floor, first {counts}",
-            obtained=words.db(floor.sqnr_db),
-            bound=_at_least(tolerance.min_floor_db, " dB"),
-            generated="" if generated is None else words.db(generated.sqnr_db),
-        ),
-        Measure(
-            name="SQNR on these",
-            obtained=words.db(floor.measured_db),
-            bound=_below(floor, tolerance.floor_margin_db),
-            generated="" if generated is None else words.db(generated.measured_db),
-            generated_bound=_below(generated, tolerance.generated_floor_margin_db),
-        ),
-    )
-
-
-def _below(floor: Floor | None, margin: float | None) -> str:
-    return _at_least(None if floor is None or margin is None else floor.sqnr_db - margin, " dB")
-
-
-def _percent(fraction: float | None) -> float | None:
-    return None if fraction is None else 100 * fraction
-
-
-def _at_least(bound: float | None, unit: str = "") -> str:
-    return "" if bound is None else f"≥ {words.plain(bound)}{unit}"
-
-
-def _at_most(bound: float | None, unit: str = "") -> str:
-    return "" if bound is None else f"≤ {words.plain(bound)}{unit}"
-
-
-def _timings(record: Record) -> tuple[Timing, ...]:
-    entries = {entry.threads: entry for entry in record.scaling}
-    if record.latency is not None:
-        entries[record.latency.threads] = record.latency
-    timings = (_timing(entries[threads], record) for threads in sorted(entries))
-    return tuple(timing for timing in timings if timing is not None)
-
-
-def _timing(latency: Latency, record: Record) -> Timing | None:
-    try:
-        summary = stats.summary_of(latency)
-    except ValueError:  # the gate has a finding that says so
-        return None
-    wall = max(latency.wall_ns, 1)
-    timing = Timing(
-        threads=latency.threads,
-        summary=summary,
-        load_ms=latency.load_ns / stats.NS_PER_MS,
-        first_ms=latency.first_ns / stats.NS_PER_MS,
-        inferences_per_second=summary.n / wall * 1e9,
-        cpu_percent=None if latency.summary_ms else 100 * latency.cpu_ns / wall,
-    )
-    if record.throughput is not None and record.throughput.threads == latency.threads:
-        timing = replace(timing, inferences_per_second=record.throughput.inferences_per_second)
-    if record.cpu is not None and record.cpu.threads == latency.threads:
-        timing = replace(timing, cpu_percent=record.cpu.percent)
-    return timing
-
-
-# --- environments -----------------------------------------------------------
-
-
-def _environments(records: Iterable[Record]) -> dict[str, Environment]:
-    """Each environment once, named by a letter."""
-    found: dict[str, Environment] = {}
-    for record in records:
-        if not record.environment:
-            continue
-        key = _key(record)
-        known = found.get(key) or Environment(
-            name=_letter(len(found)), items=tuple(_flat(record.environment)), cases=0
-        )
-        found[key] = replace(known, cases=known.cases + 1)
-    return found
-
-
-def _key(record: Record) -> str:
-    return json.dumps(record.environment, sort_keys=True, default=str)
-
-
-def _letter(index: int) -> str:
-    return chr(ord("A") + index) if index < 26 else f"A{index}"
-
-
-def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name} ")
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{name}", ", ".join(str(item) for item in value)
-        else:
-            yield f"{prefix}{name}", words.NOT_MEASURED if value is None else str(value)
