@@ -292,20 +292,11 @@ def test_conditioning_does_not_depend_on_names() -> None:
 def test_what_photos_decided_comes_back_from_its_file(tmp_path: Path) -> None:
     model, again = _tiny(TINY.shape, 10), _tiny(TINY.shape, 10)
     conditions = conditioning.Conditions(centred=True)
-    exact: list[Any] = []
-
-    def kept(model: Any) -> None:
-        exact.extend(_variances(model))
-        solved.round_statistics(model)
-
-    conditioning.condition(model, TINY, digits.load(), conditions, kept)
-    for ours, theirs in zip(_variances(model), exact, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0.05)
-        assert (ours != theirs).any()
+    conditioning.condition(model, TINY, digits.load(), conditions)
     solved.save(model, tmp_path / "solved.npz")
     solved.load(again, conditions, tmp_path / "solved.npz")
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
     samples = digits.load().evaluation()
     scores = again.predict(preprocess(samples.images, TINY), verbose=0)
     assert (scores.argmax(-1) == samples.labels).mean() > 0.7
