@@ -30,11 +30,14 @@ STATIC_SECONDS = 300.0
 FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
 
 
-def static(lab: Lab, case: Case, path: Path) -> dict[str, StaticCheck]:
-    """What a file says of itself: of Core ML held to the model, of TFLite to the float32 conversion."""
+def static(lab: Lab, case: Case, path: Path, *, inference: bool = True) -> dict[str, StaticCheck]:
+    """What a file says of itself: of Core ML held to the model, of TFLite to the float32 conversion.
+
+    Without `inference` what activations reach is not among the answers.
+    """
     if case.variant.format != "coreml":
         return lab.floors(case.spec).check(path, case.variant, converted=lab.converted(case))
-    few = _few(lab.subject(case.spec).feeds)
+    few = _few(lab.subject(case.spec).feeds) if inference else None
     found: dict[str, StaticCheck] = _ask_core_ml(lab, case, path, "check", case.artifact is None, few)
     return found
 

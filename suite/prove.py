@@ -387,7 +387,7 @@ def examine(lab: ProvingLab, case: Case, selected: Sequence[Check]) -> Record:
 
 def _conversion(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
-    static = checks.static(lab, case, path)
+    static = checks.static(lab, case, path, inference=not lab.glancing)
     recorder.add(artifact=facts, static=static)
     if static and (found := gates.check_static(static, case.variant.name)):
         raise CheckFailed(found[0].message, stage=Stage.CONVERT)
