@@ -38,8 +38,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_accuracy_drop": (-1.0, 1.0),
 }
 
-FLOOR_MARGIN_DB = 3.0  # twice the noise of rounding; good conversions lie half a dB below at most
-GENERATED_MARGIN_DB = 6.0  # on ten generated inputs, whose rounding does not average out as that of photos
+FLOOR_MARGIN_DB = 3.0  # twice the noise of rounding; good conversions lie a dB below at most
 MIN_FLOOR_DB = 0.0  # where noise is as large as the signal
 
 _FLOAT32 = Tolerance(
@@ -59,7 +58,7 @@ _FLOAT16 = Tolerance(
     generated_min_sqnr_db=20.0,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
-    generated_floor_margin_db=GENERATED_MARGIN_DB,
+    generated_floor_margin_db=FLOOR_MARGIN_DB,
     source="LiteRT's accelerator tests hold float16 convolutions to rtol 5e-3; 30 dB is that over a deep net",
 )
 _DYNAMIC = Tolerance(
@@ -69,7 +68,7 @@ _DYNAMIC = Tolerance(
     generated_min_cosine=0.5,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
-    generated_floor_margin_db=GENERATED_MARGIN_DB,
+    generated_floor_margin_db=FLOOR_MARGIN_DB,
     source="Polygraphy holds int8 weights to cosine 0.997 and an SNR of 20 dB",
 )
 _INT8 = Tolerance(
@@ -79,7 +78,7 @@ _INT8 = Tolerance(
     generated_min_cosine=0.5,
     floor_margin_db=FLOOR_MARGIN_DB,
     min_floor_db=MIN_FLOOR_DB,
-    generated_floor_margin_db=GENERATED_MARGIN_DB,
+    generated_floor_margin_db=FLOOR_MARGIN_DB,
     source="full int8 against float in use: cosine 0.99, SQNR 20 dB, top-1 agreement 98 %",
 )
 
