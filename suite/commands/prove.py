@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
                 select(_names(arguments.faults)),
                 scratch=Path(scratch),
                 good_runs=arguments.good_runs,
-                say=print,
+                say=partial(print, flush=True),  # one line in seconds, also into a file
             )
     finally:
         for lab in labs:

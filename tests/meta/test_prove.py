@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from suite import prove
 from suite.__main__ import main
 from suite.cache import default_cache
 from suite.discovery import BUNDLED, discover
@@ -18,6 +20,8 @@ from suite.glance import ROOM_DB, Widened
 from suite.lab import Lab
 from suite.matrix import Request, cases
 from suite.prove import Outcome, Proof, _shared, by_name
+from suite.record import Check
+from suite.spec import ExpectedFailure
 from suite.thresholds import Thresholds
 
 FILE_FAULTS = [fault for fault in FAULTS if fault.alter is not None]
@@ -89,6 +93,22 @@ def test_what_shows_on_few_samples_has_to_be_plain() -> None:
             assert widened.max_scaled_diff == pytest.approx(2 * bounds.max_scaled_diff, rel=0.01)
         if bounds.floor_margin_db is not None:
             assert widened.floor_margin_db == bounds.floor_margin_db + ROOM_DB
+
+
+def test_what_is_known_to_fail_on_the_good_conversion_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Check] = []
+    recording = {
+        check: lambda lab, case, recorder, check=check: measured.append(check)
+        for check in (Check.CONVERSION, Check.PARITY, Check.ACCURACY)
+    }
+    monkeypatch.setattr(prove, "_MEASURES", recording)
+    case = next(iter(cases(discover(BUNDLED), Request(profile="smoke", models=("digits_cnn",)))))
+    known = ExpectedFailure(variant=case.variant.name, check="accuracy", reason="a finding", owner="us")
+    for expected, left in (((), list(recording)), ((known,), [Check.CONVERSION, Check.PARITY])):
+        measured.clear()
+        spec = replace(case.spec, expected_failures=expected)
+        record = prove.examine(object(), replace(case, spec=spec), tuple(Check))
+        assert measured == left == list(record.checks)
 
 
 def test_threads_outlive_what_they_started() -> None:
