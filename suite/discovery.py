@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from suite.errors import PocketproofError, UsageError
 from suite.spec import ModelSpec
@@ -44,12 +46,22 @@ def discover(folder: Path) -> dict[str, ModelSpec | BrokenFixture]:
     return found
 
 
+class _Loader(SourceFileLoader):
+    """Compiles what the file says now: kept bytecode may be that of an edit within the same second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self.get_data(self.path)
+        code: CodeType = self.source_to_code(source, self.path)
+        return code
+
+
 def load_fixture(path: Path) -> ModelSpec:
     """The SPEC of one file, its name and path filled in; BrokenFixture says why there is none."""
     for entry in (str(path.parent.resolve()), str(path.parent.resolve().parent)):
         if entry not in sys.path:
             sys.path.append(entry)  # so that a fixture can import its neighbours
-    module_spec = importlib.util.spec_from_file_location(f"pocketproof_fixture_{path.stem}", path)
+    name = f"pocketproof_fixture_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
     if module_spec is None or module_spec.loader is None:
         raise BrokenFixture(f"fixture {path.name} is no Python file")
     module = importlib.util.module_from_spec(module_spec)

@@ -39,16 +39,24 @@ with proxy.installed():
 
 
 @pytest.fixture(scope="module")
-def bundle(shared_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("golden")
+def replayed_bundle(shared_cache: Cache) -> Path:
+    """A bundle, and the result that its own script wrote."""
+    key = {"fixture": PHOTO, "stand-in": STAND_IN}
+    return shared_cache.get_or_build("golden", key, lambda folder: _replayed(shared_cache, folder)) / "bundle"
+
+
+def _replayed(cache: Cache, folder: Path) -> None:
     fixture = folder / "photo.py"
     fixture.write_text(PHOTO.replace("{mode}", "torch"))
-    lab = Lab(shared_cache, Thresholds())
+    lab = Lab(cache, Thresholds())
     try:
         case = Case(load_fixture(fixture), VARIANTS["mlprogram_float32"], Target("host", "coreml"))
-        return make(lab, case, folder / "bundle", samples=4)
+        made = make(lab, case, folder / "bundle", samples=4)
     finally:
         lab.close()
+    done = replay(made, "--units", "ALL,CPU_ONLY")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed SQNR" in done.stdout
 
 
 def replay(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,14 +68,6 @@ def replay(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def replayed_bundle(bundle: Path) -> Path:
-    done = replay(bundle, "--units", "ALL,CPU_ONLY")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed SQNR" in done.stdout
-    return bundle
 
 
 @pytest.fixture
@@ -187,14 +187,14 @@ def test_the_script_fails_a_model_that_answers_otherwise(copy: Path) -> None:
     assert "classLabel_probs, real: max_scaled_diff is" in done.stdout
 
 
-def test_a_bundle_goes_into_a_folder_of_its_own_and_is_of_core_ml(bundle: Path) -> None:
-    lab = Lab(Cache(bundle.parent / "unused"), Thresholds())
-    fixture = load_fixture(bundle.parent / "photo.py")
+def test_a_bundle_goes_into_a_folder_of_its_own_and_is_of_core_ml(copy: Path, replayed_bundle: Path) -> None:
+    lab = Lab(Cache(copy.parent / "unused"), Thresholds())
+    fixture = load_fixture(replayed_bundle.parent / "photo.py")
     try:
         with pytest.raises(UsageError, match="is not empty: name another folder"):
-            make(lab, Case(fixture, VARIANTS["neuralnetwork"], Target("host", "coreml")), bundle)
+            make(lab, Case(fixture, VARIANTS["neuralnetwork"], Target("host", "coreml")), copy)
         with pytest.raises(UsageError, match="float32 is no Core ML variant"):
-            make(lab, Case(fixture, VARIANTS["float32"], Target("host", "coreml")), bundle)
+            make(lab, Case(fixture, VARIANTS["float32"], Target("host", "coreml")), copy)
     finally:
         lab.close()
     assert main(["bundle", "mobilenet_v9"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite.cache import Cache
 from suite.record import Check, Status
 from tests.meta.product import Product, no_traceback
 
@@ -47,14 +49,16 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def folder(product_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared_cache: Cache, product_cache: Path) -> Path:
     """A user's folder with a model in three formats, and another model."""
-    made = tmp_path_factory.mktemp("mine")
-    _run(MAKE, made, product_cache)
-    return made
+    return shared_cache.get_or_build("mine", {"code": MAKE}, lambda folder: _run(MAKE, folder, product_cache))
 
 
-def _run(code: str, folder: Path, cache: Path) -> str:
+def _run(code: str, folder: Path, cache: Path) -> None:
+    _output(code, folder, cache)
+
+
+def _output(code: str, folder: Path, cache: Path) -> str:
     environment = Product(cache, folder).environment(TF_CPP_MIN_LOG_LEVEL="3")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -63,10 +67,11 @@ def _run(code: str, folder: Path, cache: Path) -> str:
     return done.stdout
 
 
-def test_a_script_opens_it(folder: Path, product_cache: Path) -> None:
+def test_a_script_opens_it(folder: Path, product_cache: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (1, 12, 12, 3)).astype(np.float32)
-    np.save(folder / "x.npy", x)
-    said = json.loads(_run(OPEN, folder, product_cache))
+    own = Path(shutil.copytree(folder, tmp_path / "mine"))
+    np.save(own / "x.npy", x)
+    said = json.loads(_output(OPEN, own, product_cache))
     for path in ("mine.mlpackage", "mine.mlmodel"):
         shape, dtype, answers = said[path]
         assert (shape, dtype) == ([1, 12, 12, 3], "float32")

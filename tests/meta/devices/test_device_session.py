@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from suite.devices.bundle import Bundle
 from suite.devices.lease import leased
 from suite.devices.session import DeviceSession
 from suite.devices.standin import StandIn
+from suite.devices.wire import Address
 from suite.errors import CaseError, StagedError, WorkerCrashed
 from suite.record import Stage
 from suite.runtimes.base import CameraPlan, TensorInfo, TimingPolicy
@@ -283,8 +286,16 @@ def test_a_server_killed_is_explained_and_none_is_started(
     with standin.standins() as (other,), Device(other.serial, other.adb) as device:
         there = DeviceSession(device, artifact, tensors=TENSORS)
         wire.client(other.adb).server_kill()
+        while _answers(other.adb):  # it may take a connection or two while it ends
+            time.sleep(0.05)
         with pytest.raises(StagedError, match="No adb server answers there"):
             there.run_many({"image": images})
+
+
+def _answers(server: Address) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((server.host, server.port), timeout=5):
+        return True
+    return False
 
 
 def test_nothing_is_left_on_the_phone(spare: StandIn, artifact: Path, images: np.ndarray) -> None:
