@@ -7,7 +7,6 @@ a run: conversion, parity, accuracy, contract, and the gate on their records.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,30 +16,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
-
-from suite import checks, gates, generated, seeded
-from suite.converters import artifact as artifacts
+from suite import checks, gates, seeded
 from suite.errors import CaseError, CheckFailed, StagedError, UsageError
-from suite.faults import Fault, Inapplicable, app
-from suite.faults.quantisation import CALIBRATED_ON
-from suite.feeds import Feed
+from suite.faults import Fault, Inapplicable
+from suite.faulty import FaultyLab
 from suite.gates import Finding
 from suite.glance import Widened
-from suite.lab import Answers
 from suite.matrix import Case
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import Recorder
-from suite.seeded import SeededLab
-from suite.spec import Array, ImageInput, Preprocessing
 
 GOOD_RUNS = 100  # seeded conversions in all
 PART = 6  # faults that a lab takes at a time
-# NumPy takes its time: of Core ML, samples that every kind of fault shows on.
-EVALUATED_REAL, EVALUATED_GENERATED = 24, 12
-# Most faults show at once: only what a few samples leave in doubt is put to all.
-GLANCED_REAL, GLANCED_GENERATED = 8, 4
-_PIXELS = Preprocessing(name="pixels", scale=(1.0,) * 3, bias=(0.0,) * 3, channel_order="RGB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,125 +82,8 @@ class Proof:
         }
 
 
-class ProvingLab(SeededLab):
-    """A lab whose artifact, or the app around it, can be given a fault."""
-
-    fault: Fault | None = None
-    glancing = False  # the first few samples stand for all
-    _naming = False
-
-    # Of the last artifact by its hash, and the last preparation: parity and accuracy share one pass.
-    _few: tuple[tuple[Any, ...], tuple[Answers, Answers]] | None = None
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.scratch = Path(tempfile.mkdtemp(prefix="lab-", dir=self.scratch))  # labs work side by side
-
-    def converted(self, case: Case) -> bool:
-        """Every artifact here is of this suite's own converter, or pretends to be."""
-        return True
-
-    @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Within it, answers go by the names that the app gives to them."""
-        self._naming = self.fault is not None and self.fault.rename is not None
-        try:
-            yield
-        finally:
-            self._naming = False
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._few = None
-
-    def miscalibrated(self, case: Case, calibrate: Callable[..., Array]) -> Path:
-        """The model converted anew, its ranges taken from what `calibrate` makes of the photos."""
-        if not case.variant.calibrated:
-            raise Inapplicable("the variant has no calibrated ranges")
-        original, feeds = (subject := self.subject(case.spec)).original, subject.feeds
-        if feeds.image is None or feeds.dataset is None or not feeds.dataset.photos:
-            raise Inapplicable("the model is not fed with photos")
-        photos = feeds.dataset.calibration(CALIBRATED_ON).images
-        arrays = {original.card.inputs[0].name: calibrate(photos, feeds.image)}
-        return artifacts.artifact(original, case.variant, feeds.calibrated_on(Feed.of(arrays)), self.cache)[0]
-
-    def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
-        """As the app gets them, by what it does to photos and to names."""
-        prepare = self.fault.prepare if self.fault else None
-        counts = self._counts(case)
-        if prepare is not None or counts is not None:
-            key = sha256, prepare, counts
-            if self._few is None or self._few[0] != key:
-                answers = (
-                    self._run_prepared(case, path, prepare, counts or (None, None))
-                    if prepare
-                    else self._run_first(case, path, *(counts or (0, 0)))
-                )
-                self._few = key, answers
-            return self._few[1]
-        real, made = super().answers(case, path, sha256)
-        if self._naming and self.fault is not None and self.fault.rename is not None:
-            dataset = self.subject(case.spec).feeds.dataset
-            classes = case.spec.labels or (dataset.classes if dataset else ())
-            names = self.fault.rename(classes)
-            real = {name: by_name(values, names, classes) for name, values in real.items()}
-        return real, made
-
-    def _counts(self, case: Case) -> tuple[int, int] | None:
-        """How many of the samples, real and generated, an artifact answers; None for all."""
-        if self.glancing:
-            return GLANCED_REAL, GLANCED_GENERATED
-        return (EVALUATED_REAL, EVALUATED_GENERATED) if case.variant.format == "coreml" else None
-
-    def _run_first(self, case: Case, path: Path, real: int, made: int) -> tuple[Answers, Answers]:
-        """An artifact's answers on the first samples."""
-        feeds = self.subject(case.spec).feeds
-        few = feeds.evaluation().first(real), feeds.generated().first(made)
-        with self.sessions.open(case.target, path, self.threads) as session:
-            given = [feeds.photos(feed) if self.takes_photos(case, session) else feed for feed in few]
-            return session.run_many(given[0].arrays), session.run_many(given[1].arrays)
-
-    def _run_prepared(
-        self,
-        case: Case,
-        path: Path,
-        prepare: Callable[..., Array],
-        counts: tuple[int | None, int | None],
-    ) -> tuple[Answers, Answers]:
-        """The answers to photos that the app prepared in its own way."""
-        feeds = self.subject(case.spec).feeds
-        image, dataset = feeds.image, feeds.dataset
-        if image is None or dataset is None or not dataset.photos:
-            raise Inapplicable("the model is not fed with photos")
-        real, made = dataset.evaluation().images, generated.photos(image.height, image.width)
-        real, made = real[: counts[0]], made[: counts[1]]
-        with self.sessions.open(case.target, path, self.threads) as session:
-            if self.takes_photos(case, session):
-                image = _as_pixels(image, prepare)
-            name = session.inputs[0].name
-            answers = session.run_many({name: prepare(real, image)})
-            return answers, session.run_many({name: prepare(made, image)})
-
-
-def _as_pixels(image: ImageInput, prepare: Callable[..., Array]) -> ImageInput:
-    """What is left for the app to do where the artifact takes photos as they are."""
-    if prepare not in app.ON_PIXELS:
-        raise Inapplicable("the artifact takes photos as they are: its own image type scales and shifts")
-    return replace(image, preprocessing=_PIXELS)
-
-
-def by_name(scores: Array, names: tuple[str, ...], classes: tuple[str, ...]) -> Array:
-    """Scores (n, k) as the app names them, by class; a class without a name is never the answer."""
-    found = np.full((len(scores), len(classes)), -np.inf, np.float32)
-    for place, name in enumerate(names[: scores.shape[1]]):
-        if name in classes:
-            own = classes.index(name)
-            found[:, own] = np.maximum(found[:, own], scores[:, place])
-    return found
-
-
 def prove(
-    labs: Sequence[ProvingLab],
+    labs: Sequence[FaultyLab],
     cases: Sequence[Case],
     faults: Sequence[Fault],
     *,
@@ -230,7 +100,7 @@ def prove(
         raise UsageError(f"--good-runs {good_runs}: expected 1 or more")
     files = {case.id: labs[0].artifact(case)[0] for case in cases}
 
-    def part(lab: ProvingLab, case: Case, some: Sequence[Fault]) -> list[Outcome]:
+    def part(lab: FaultyLab, case: Case, some: Sequence[Fault]) -> list[Outcome]:
         good = files[case.id]
         others = [
             files[other.id]
@@ -243,7 +113,7 @@ def prove(
             say(line(outcomes[-1]))
         return outcomes
 
-    def judge(lab: ProvingLab, number: int, some: Sequence[Case]) -> list[str]:
+    def judge(lab: FaultyLab, number: int, some: Sequence[Case]) -> list[str]:
         return list(seeded.alarms(lab, number, some, lambda case: judged(lab, case)[0]))
 
     plan = seeded.plan(labs[0], cases, good_runs, seed)
@@ -261,13 +131,13 @@ def prove(
 
 
 @contextmanager
-def _shared(labs: Sequence[ProvingLab]) -> Iterator[Callable[..., list[Any]]]:
+def _shared(labs: Sequence[FaultyLab]) -> Iterator[Callable[..., list[Any]]]:
     """What answers `work(lab, *task)` of each task, in order; every lab does one at a time.
 
     Threads suffice: inference happens in the labs' own processes. These are
     ended with the thread that started them, so the threads stay until all is done.
     """
-    free: SimpleQueue[ProvingLab] = SimpleQueue()
+    free: SimpleQueue[FaultyLab] = SimpleQueue()
     for lab in labs:
         free.put(lab)
 
@@ -289,7 +159,7 @@ def batched(faults: Sequence[Fault], size: int) -> Iterator[tuple[Fault, ...]]:
 
 
 def put(
-    lab: ProvingLab, case: Case, fault: Fault, good: Path, others: Sequence[Path], scratch: Path
+    lab: FaultyLab, case: Case, fault: Fault, good: Path, others: Sequence[Path], scratch: Path
 ) -> Outcome:
     """One fault in one artifact, and which check caught it."""
 
@@ -334,7 +204,7 @@ def put(
             path.unlink(missing_ok=True)
 
 
-def judged(lab: ProvingLab, case: Case) -> tuple[list[Finding], bool]:
+def judged(lab: FaultyLab, case: Case) -> tuple[list[Finding], bool]:
     """What the gate says of a case, and whether it said so on the first few samples already.
 
     On few samples it has to be plain: beyond a widened bound. The
@@ -354,7 +224,7 @@ def judged(lab: ProvingLab, case: Case) -> tuple[list[Finding], bool]:
     return gates.judge_case(record, lab.thresholds), False
 
 
-def examine(lab: ProvingLab, case: Case, selected: Sequence[Check]) -> Record:
+def examine(lab: FaultyLab, case: Case, selected: Sequence[Check]) -> Record:
     """The record of one case, each of its checks as the run's own test does it.
 
     A check that is known to fail on the good conversion is left out: it tells nothing of a fault.
@@ -385,7 +255,7 @@ def examine(lab: ProvingLab, case: Case, selected: Sequence[Check]) -> Record:
     )
 
 
-def _conversion(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
+def _conversion(lab: FaultyLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
     static = checks.static(lab, case, path, inference=not lab.glancing)
     recorder.add(artifact=facts, static=static)
@@ -393,12 +263,12 @@ def _conversion(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
         raise CheckFailed(found[0].message, stage=Stage.CONVERT)
 
 
-def _parity(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
+def _parity(lab: FaultyLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
     recorder.add(parity=checks.parity(lab, case, path, facts.sha256))
 
 
-def _accuracy(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
+def _accuracy(lab: FaultyLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
     with lab.naming():
         found = checks.accuracy(lab, case, path, facts.sha256)
@@ -407,7 +277,7 @@ def _accuracy(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     recorder.add(accuracy=found)
 
 
-def _contract(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
+def _contract(lab: FaultyLab, case: Case, recorder: Recorder) -> None:
     path, facts = lab.artifact(case)
     found = checks.contract(lab, case, path, facts.sha256)
     if isinstance(found, str):
@@ -415,7 +285,7 @@ def _contract(lab: ProvingLab, case: Case, recorder: Recorder) -> None:
     recorder.add(contract=found)
 
 
-_MEASURES: dict[Check, Callable[[ProvingLab, Case, Recorder], None]] = {
+_MEASURES: dict[Check, Callable[[FaultyLab, Case, Recorder], None]] = {
     Check.CONVERSION: _conversion,
     Check.PARITY: _parity,
     Check.ACCURACY: _accuracy,
@@ -433,7 +303,7 @@ def _in_file(fault: Fault, case: Case) -> bool:
     return in_file is not None or fault.stale
 
 
-def _alter(lab: ProvingLab, fault: Fault, case: Case, good: Path, others: Sequence[Path], path: Path) -> None:
+def _alter(lab: FaultyLab, fault: Fault, case: Case, good: Path, others: Sequence[Path], path: Path) -> None:
     """Write the faulty artifact."""
     if fault.stale and not others:
         raise Inapplicable("no other model was asked for, whose file could be taken")
@@ -448,7 +318,7 @@ def _alter(lab: ProvingLab, fault: Fault, case: Case, good: Path, others: Sequen
         fault.plant(path)
 
 
-def _altered(lab: ProvingLab, fault: Fault, case: Case, source: Path) -> bytes:
+def _altered(lab: FaultyLab, fault: Fault, case: Case, source: Path) -> bytes:
     """The faulty .tflite."""
     if fault.calibrate is not None:
         return lab.miscalibrated(case, fault.calibrate).read_bytes()
@@ -458,7 +328,7 @@ def _altered(lab: ProvingLab, fault: Fault, case: Case, source: Path) -> bytes:
     return fault.alter(data) if fault.alter is not None else data
 
 
-def _equal_to_the_bit(lab: ProvingLab, case: Case, path: Path, good: Path) -> int:
+def _equal_to_the_bit(lab: FaultyLab, case: Case, path: Path, good: Path) -> int:
     """How many inputs were answered alike, bit by bit; 0 where one was not."""
     found = lab.answers(case, path, str(path))
     lab.fault = None

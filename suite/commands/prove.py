@@ -57,15 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
     from suite.environment import cores
     from suite.errors import UsageError
     from suite.faults import FAULTS, select
+    from suite.faulty import FaultyLab
     from suite.matrix import Request, cases, unknown
-    from suite.prove import ProvingLab, prove
+    from suite.prove import prove
 
     for name in _names(arguments.faults):
         if name not in {fault.name for fault in FAULTS}:
             raise UsageError(unknown("fault", name, [fault.name for fault in FAULTS]))
     models = discover(arguments.fixtures_dir or BUNDLED)
     request = Request(profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants))
-    labs = [ProvingLab(default_cache(), _results.thresholds(arguments)) for _ in range(cores())]
+    labs = [FaultyLab(default_cache(), _results.thresholds(arguments)) for _ in range(cores())]
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
             proof = prove(

@@ -135,6 +135,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.benchmark_file",
     ),
     ("suite.seeded", "suite.glance"),
+    ("suite.faulty",),
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),

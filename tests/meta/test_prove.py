@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from suite import prove
@@ -19,7 +18,7 @@ from suite.faults import FAULTS, Inapplicable
 from suite.glance import ROOM_DB, Widened
 from suite.lab import Lab
 from suite.matrix import Request, cases
-from suite.prove import Outcome, Proof, _shared, by_name
+from suite.prove import Outcome, Proof, _shared
 from suite.record import Check
 from suite.spec import ExpectedFailure
 from suite.thresholds import Thresholds
@@ -71,14 +70,6 @@ def test_a_proof_holds_only_if_every_fault_is_caught_and_nothing_good_is() -> No
     assert not _proof("parity", alarms=("one",)).holds
     assert not _proof().holds
     assert not _proof(None, equivalent=True).holds  # nothing was put to the gate
-
-
-def test_scores_by_name_follow_the_label_file() -> None:
-    scores, classes = np.array([[3.0, 2.0, 1.0]], np.float32), ("a", "b", "c")
-    assert by_name(scores, classes, classes).tolist() == scores.tolist()
-    assert by_name(scores, ("background", *classes), classes).argmax() == 0
-    assert by_name(scores, ("background", *classes), classes)[0].tolist() == [2.0, 1.0, -np.inf]
-    assert by_name(scores, ("a", "a", "c"), classes)[0].tolist() == [3.0, -np.inf, 1.0]
 
 
 def test_what_shows_on_few_samples_has_to_be_plain() -> None:
