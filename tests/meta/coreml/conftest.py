@@ -13,6 +13,7 @@ from suite.cache import Cache
 from suite.converters import artifact as artifacts
 from suite.discovery import load_fixture
 from suite.feeds import Feeds
+from suite.floor import Floors
 from suite.original import Original
 from suite.record import Artifact, Stage
 from suite.runtimes import Pool
@@ -73,6 +74,7 @@ class Fixture:
     original: Original
     feeds: Feeds
     cache: Cache
+    floors: Floors
 
     def convert(self, variant: str, **options: str) -> tuple[Path, Artifact]:
         return artifacts.artifact(self.original, VARIANTS[variant], self.feeds, self.cache, **options)
@@ -86,8 +88,10 @@ def fixture_model(
         path = tmp_path_factory.mktemp("fixtures") / f"{name}.py"
         path.write_text(text)
         original = Original(load_fixture(path), "offline", shared_cache, tensorflow)
-        feeds = Feeds(original.spec, original.card.inputs, scratch=tmp_path_factory.mktemp("scratch"))
-        return Fixture(original, feeds, shared_cache)
+        scratch = tmp_path_factory.mktemp("scratch")
+        feeds = Feeds(original.spec, original.card.inputs, scratch=scratch)
+        floors = Floors(original, feeds, shared_cache, tensorflow, scratch, 1)
+        return Fixture(original, feeds, shared_cache, floors)
 
     return make
 
