@@ -57,8 +57,8 @@ def localise(lab: Lab, case: Case, path: Path, sha256: str) -> Localisation:
         found,
         engine=str(where),
         layers=tuple(errors),
-        suspect=bad.layer if bad else None,
-        message=f"{_sentence(worst)} {_of_layer(bad, errors, apart.view.stopped)}",
+        suspect=bad.layer if bad else apart.stops_at,
+        message=f"{_sentence(worst)} {_of_layer(bad, errors, apart)}",
     )
 
 
@@ -161,12 +161,15 @@ def _sentence(step: ChainStep) -> str:
     return f"Comes in at: {step.cause}{obtained}{refused}: {chain.SAYS[step.cause]}."
 
 
-def _of_layer(bad: LayerError | None, errors: Sequence[LayerError], stopped: str) -> str:
+def _of_layer(bad: LayerError | None, errors: Sequence[LayerError], apart: Apart) -> str:
     if not errors:
         return "No tensor of the artifact could be told to be a layer's."
     if bad is None:
-        if stopped:
-            return f"Every layer up to where it stops is as good as its precision allows: {stopped}"
+        if apart.view.stopped:
+            return (
+                f"It cannot be run beyond {apart.stops_at or 'an operator'}: {apart.view.stopped} "
+                "Every layer before is as good as its precision allows."
+            )
         least = max(errors, key=lambda one: one.deficit_db)
         return (
             f"No layer is worse than its precision explains (the nearest is {least.layer}: "

@@ -55,6 +55,7 @@ class Apart:
         self.view = view(lab, case, path, folder)
         self.known = self._known(folder)
         self.held = self._held()
+        self.stops_at = self.known.get(self.view.stops_at)
         self._stands_for = {one.shown.key: one.layer for one in self.held}
         self._stands_for |= dict(zip(self.view.inputs, self._inputs, strict=False))
 

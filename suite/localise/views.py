@@ -46,6 +46,7 @@ class View(Protocol):
     outputs: tuple[str, ...]  # keys of the answers
     inputs: tuple[str, ...]  # keys of the inputs
     stopped: str  # where it cannot be run to its end: why
+    stops_at: str  # the name of the tensor that cannot be made then
     sample_bytes: int
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
@@ -73,15 +74,16 @@ class TfliteView:
                 f"{path.name} cannot be read: {type(error).__name__}", stage=Stage.LOAD
             ) from error
         self._file = Path(tempfile.mkstemp(suffix=".tflite", dir=folder)[1])
-        self.stopped = ""
+        self.stopped = self.stops_at = ""
         shown = self.anatomy.exposed(self._file)
         try:
             self._once()
         except CaseError as error:
-            found = _NODE.search(str(error))
-            if found is None or int(found[1]) == 0:
+            found, operators = _NODE.search(str(error)), self.anatomy.file.graph.operators
+            if found is None or not 0 < int(found[1]) < len(operators):  # behind the last is a delegate
                 raise
             self.stopped = str(error).splitlines()[0]
+            self.stops_at = self._name(int(operators[int(found[1])].outputs[0]))
             shown = self.anatomy.exposed(self._file, last=int(found[1]))
         self.shown = tuple(self._shown(index) for index in shown)
         self.inputs = tuple(f"t{index}" for index in self.anatomy.inputs)
@@ -101,8 +103,13 @@ class TfliteView:
     def _shown(self, index: int) -> Shown:
         tensor, maker = self.anatomy.tensors[index], self.anatomy.maker[index]
         held = self.anatomy.tensors[maker.inputs[0]] if maker.name == "DEQUANTIZE" else tensor
-        name = _COUNTER.sub("", tensor.name) if ";" in tensor.name else tensor.name
-        return Shown(key=f"t{index}", name=name, operator=maker.name, low=held.low, high=held.high)
+        return Shown(
+            key=f"t{index}", name=self._name(index), operator=maker.name, low=held.low, high=held.high
+        )
+
+    def _name(self, index: int) -> str:
+        name = self.anatomy.tensors[index].name
+        return _COUNTER.sub("", name) if ";" in name else name
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
         """(n, ...) reals by key."""
@@ -136,7 +143,7 @@ class CoreMlView:
         self._floor = 10 ** (-noise.CORE_ML_DB.get(case.variant.name, 0.0) / 10)
         feeds = lab.subject(case.spec).feeds
         values = self.run(Feed.of(feeds.calibration().sample(0)))
-        self.stopped = ""
+        self.stopped = self.stops_at = ""
         self.inputs: tuple[str, ...] = ()
         self.shown = tuple(
             Shown(key=key, name=_PRECISION.sub("", key.removesuffix(LAST)), operator="") for key in values

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from suite.cache import default_cache, sha256_file
+from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
 from suite.errors import CaseError, CheckFailed, Unsupported
 from suite.faults import select
@@ -87,6 +88,18 @@ def test_a_fault_is_placed_in_its_layer(
     found = _localised(lab, faulty)
     assert (found.cause, found.suspect) == ("conversion", layer), found.message
     assert layer in found.message
+
+
+def test_an_operator_that_cannot_be_prepared_is_itself_the_suspect(lab: Lab, tmp_path: Path) -> None:
+    case = _case("int8")
+    model = Flatbuffer(lab.artifact(case)[0].read_bytes())
+    (flatten,) = model.operators("RESHAPE")
+    model.put(flatten.inputs[1], np.array([1, 7]))  # into fewer values than it is given
+    path = tmp_path / "stops.tflite"
+    path.write_bytes(model.pack())
+    found = _localised(lab, replace(case, artifact=path))
+    assert (found.cause, found.suspect) == ("conversion", "flatten"), found.message
+    assert "cannot be run beyond flatten" in found.message
 
 
 def test_a_dynamic_range_file_is_looked_at_too(lab: Lab, tmp_path: Path) -> None:
