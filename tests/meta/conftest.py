@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from suite import runtimes
 from suite.cache import Cache, sha256_file
@@ -28,6 +29,11 @@ from tests.meta import tiny
 from tests.meta.product import Product
 
 ROOT = Path(__file__).parents[2]
+
+# The same examples at each run hold what is there; `make test-deeply` draws others, and more, to find
+# what is not.
+settings.register_profile("tests", derandomize="POCKETPROOF_EXAMPLES" not in os.environ)
+settings.load_profile("tests")
 
 
 @pytest.fixture

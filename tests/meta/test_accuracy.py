@@ -33,11 +33,11 @@ def one_hot(answers: list[int], classes: int) -> np.ndarray:
 
 
 def test_the_drop_is_paired() -> None:
-    labels = [0, 1, 2, 3, 4, 5, 6, 0, 0, 0]
-    before = one_hot([0, 1, 2, 3, 4, 5, 6, 1, 1, 1], 7)  # the first seven are right
-    after = one_hot([1, 0, 2, 3, 4, 5, 6, 0, 1, 1], 7)  # two lost, one gained
+    labels = [0, 1, 2, 3, 4, 5, 6, 0, 0, 0] * 2
+    before = one_hot([0, 1, 2, 3, 4, 5, 6, 1, 1, 1] * 2, 7)  # of ten, the first seven are right
+    after = one_hot([1, 0, 2, 3, 4, 5, 6, 0, 1, 1] * 2, 7)  # two lost, one gained
     seen = measure(before, after, labels)
-    assert (seen.n, seen.reference_top1, seen.top1) == (10, 0.7, 0.6)
+    assert (seen.n, seen.reference_top1, seen.top1) == (20, 0.7, 0.6)
     assert seen.drop == pytest.approx(0.1)
     assert seen.drop_interval[0] < 0 < 0.1 < seen.drop_interval[1]
     assert seen.top1_interval[0] < 0.6 < seen.top1_interval[1]

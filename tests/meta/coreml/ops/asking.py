@@ -13,12 +13,9 @@ from suite.coreml import ops
 from suite.spec import Array
 
 Ask = Callable[..., Any]
-# Every example asks another process; the first waits for TensorFlow to start. A few, the same at each
-# run, hold what is there; `make test-deeply` draws others, and many, to find what is not.
-_EXAMPLES = os.environ.get("POCKETPROOF_EXAMPLES")
+# Every example asks another process; the first waits for TensorFlow to start.
 some = settings(
-    max_examples=int(_EXAMPLES or 10),
-    derandomize=_EXAMPLES is None,
+    max_examples=int(os.environ.get("POCKETPROOF_EXAMPLES", 10)),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
