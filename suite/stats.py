@@ -64,6 +64,16 @@ def percentile_ms(samples_ns: Sequence[int], fraction: float) -> float:
     return _percentile(_checked(samples_ns), fraction) / NS_PER_MS
 
 
+def range_ms(samples_ns: Sequence[int]) -> tuple[float, float]:
+    """Quickest and slowest of raw samples in milliseconds; ValueError as `summarise`."""
+    if not samples_ns:
+        raise ValueError("no latency sample")
+    least = min(samples_ns)
+    if not least > 0:
+        raise ValueError(f"a latency sample of {least} ns: the clock or the loop is broken")
+    return least / NS_PER_MS, max(samples_ns) / NS_PER_MS
+
+
 def summary_of(latency: Latency) -> Summary:
     """Of the raw samples; of what a tool that keeps none told, NaN where it did not.
 
@@ -104,12 +114,8 @@ def percentile(ordered: Sequence[float], fraction: float) -> float:
 
 
 def _checked(samples_ns: Sequence[int]) -> list[int]:
-    if not samples_ns:
-        raise ValueError("no latency sample")
-    ordered = sorted(samples_ns)
-    if not ordered[0] > 0:
-        raise ValueError(f"a latency sample of {ordered[0]} ns: the clock or the loop is broken")
-    return ordered
+    range_ms(samples_ns)
+    return sorted(samples_ns)
 
 
 def _percentile(ordered: Sequence[float], fraction: float) -> float:

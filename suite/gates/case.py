@@ -25,6 +25,8 @@ def judge_case(record: Record, thresholds: Thresholds) -> list[Finding]:
         found.append(Finding(gate=Gate.THRESHOLDS, message=str(error)))
     else:
         found += _check_numbers(record, tolerance, budget)
+    if not found:
+        return found
     options = str(record.environment.get("options", ""))
     return [replace(finding, case_id=record.case_id, options=options) for finding in found]
 
@@ -92,6 +94,8 @@ def word(status: Status) -> str:
 
 # --- the numbers ------------------------------------------------------------
 
+_PASSED = Status.PASSED  # found once: it is asked for of each check of thousands of cases
+
 
 def _check_numbers(record: Record, tolerance: Tolerance, budget: Budget) -> list[Finding]:
     """Judge each section anew, unless its check already failed, was expected to, or did not run.
@@ -101,9 +105,10 @@ def _check_numbers(record: Record, tolerance: Tolerance, budget: Budget) -> list
     found: list[Finding] = []
     for check, section, judge_section in _SECTIONS:
         result = record.checks.get(check)
-        unchecked = result is None and getattr(record, section) is not None
-        if unchecked or (result is not None and result.status is Status.PASSED):
-            found += [replace(item, check=check) for item in judge_section(record, tolerance, budget)]
+        if (getattr(record, section) is None) if result is None else (result.status is not _PASSED):
+            continue
+        if items := judge_section(record, tolerance, budget):
+            found += [replace(item, check=check) for item in items]
     return found
 
 
