@@ -4,6 +4,7 @@ collect  wall time of `pytest --collect-only`, and that it imports no vendor lib
 latency  the reported p50 against LiteRT's own litert-benchmark, interleaved
 ab       A against A, and against A slowed by 5 %, on real models
 camera   the camera-paced scheduler's own jitter, and a model slower than a frame behind it
+weights  how often the bundled models are right, and what float16 and int8 cost them
 results  the gate over 10,000 recorded cases; the report of 1,000: built, opened, its size
 coreml   how near the Core ML artifacts of the ten models come to Keras, by the evaluator
 evaluator  the Core ML evaluator's time for one picture against LiteRT's, one thread each
@@ -19,11 +20,23 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ab, camera, cold, collect, coreml, device, evaluator, latency, localise, results
+from tests.bench import (
+    ab,
+    camera,
+    cold,
+    collect,
+    coreml,
+    device,
+    evaluator,
+    latency,
+    localise,
+    results,
+    weights,
+)
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part.main
-    for part in (collect, latency, ab, camera, results, coreml, evaluator, localise, cold, device)
+    for part in (collect, latency, ab, camera, results, weights, coreml, evaluator, localise, cold, device)
 }
 
 
