@@ -65,7 +65,7 @@ class Store:
         if not self.path.exists():
             return load(self.path)  # raises, saying what to do
         with self._disk(), self._locked():
-            results = _parse(self.path.read_bytes(), self.path)
+            results = parse(self.path.read_bytes(), self.path)
             write_atomic(self.path, b"".join(encode(record) + b"\n" for record in results.records))
         return results
 
@@ -107,16 +107,20 @@ def load(path: Path | str, *, lean: bool = False) -> Results:
     and for any other line that does not fit, naming it.
     """
     file = results_file(path)
+    return parse(read(file), file, lean=lean)
+
+
+def read(file: Path) -> bytes:
+    """A file of results as it is; UsageError where it is not there or cannot be read."""
     try:
         with file.open("rb") as stream:
             with contextlib.suppress(OSError):  # file systems without locks
                 fcntl.flock(stream, fcntl.LOCK_SH)
-            data = stream.read()
+            return stream.read()
     except FileNotFoundError as error:
         raise UsageError(f"{file}: no results there; run pytest first, or name a run's directory") from error
     except OSError as error:
         raise UsageError(f"{file}: cannot read results: {error.strerror}") from error
-    return _parse(data, file, lean)
 
 
 def results_file(path: Path | str) -> Path:
@@ -125,15 +129,22 @@ def results_file(path: Path | str) -> Path:
     return given if given.is_file() or given.suffix == ".jsonl" else given / RESULTS
 
 
-def _parse(data: bytes, file: Path, lean: bool = False) -> Results:
+def parse(data: bytes, file: Path, *, lean: bool = False) -> Results:
+    """As `load`, of what was read from `file`, which messages name."""
     with no_collection():
-        try:  # all at once, which is quicker; where anything is odd, line by line to name it
-            records = decode_lines(data, lean=lean) if data.endswith(b"\n") else None
-        except ValueError:
-            records = None
-        if records is None or not all(map(_has_three_parts, records)):
+        records = parse_whole(data, lean=lean)
+        if records is None:
             return _parse_lines(data.split(b"\n"), file)
         return Results(merge_cases(records), [])
+
+
+def parse_whole(data: bytes, *, lean: bool = False) -> list[Record] | None:
+    """All lines at once, which is quicker, unmerged; None where any is odd, to be named line by line."""
+    try:
+        records = decode_lines(data, lean=lean) if data.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return records if records is not None and all(map(_has_three_parts, records)) else None
 
 
 @contextlib.contextmanager

@@ -55,13 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; returns 0 or 1."""
     with no_collection():
-        results, thresholds = load(arguments.run, lean=True), _results.thresholds(arguments)
+        thresholds = _results.thresholds(arguments)
         if arguments.baseline is None:
-            verdict = gates.judge(results.records, thresholds, results.warnings)
+            verdict = gates.judge_file(arguments.run, thresholds)
         else:
             from suite import baseline
 
-            verdict = baseline.judge(results, thresholds, arguments.baseline)
+            verdict = baseline.judge(load(arguments.run, lean=True), thresholds, arguments.baseline)
     for line in explain(verdict) if arguments.explain else lines(verdict):
         print(line)
     return 0 if verdict.passed else INCONCLUSIVE_STATUS if verdict.inconclusive else 1

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from suite import frames, stats
 from suite.record import Check, Record, Status
 from suite.record.costs import Latency
 
+Cautions = Mapping[str, Sequence[str]]  # by text: the cases it holds for
 
-def cautions(cases: Iterable[Record]) -> list[str]:
-    """What a reader must not overlook, once each, with the cases it holds for."""
+
+def cautions(cases: Iterable[Record]) -> Cautions:
+    """What a reader must not overlook of these cases."""
     cases_by_text: dict[str, list[str]] = {}
     for record in cases:
         for text in _warnings_of(record):
             cases_by_text.setdefault(text, []).append(record.case_id)
-    return [f"{text} ({_some(case_ids)})" for text, case_ids in cases_by_text.items()]
+    return cases_by_text
+
+
+def told(held: Cautions) -> list[str]:
+    """Each caution once, with the first cases it holds for."""
+    return [f"{text} ({_some(case_ids)})" for text, case_ids in held.items()]
 
 
 def _warnings_of(record: Record) -> Iterable[str]:

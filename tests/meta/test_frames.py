@@ -10,7 +10,7 @@ import pytest
 from suite import frames
 from suite.frames import Verdict
 from suite.gates import check_realtime
-from suite.gates.cautions import cautions
+from suite.gates.cautions import cautions, told
 from suite.record.camera import RealTime, Stream
 from suite.spec import Budget
 from suite.stats import Soundness
@@ -159,10 +159,10 @@ def test_a_run_in_doubt_breaks_a_budget_inconclusively_and_keeps_it_for_certain(
 
 def test_a_verdict_in_doubt_is_a_warning_unless_the_model_keeps_up_all_the_same() -> None:
     def warned(run: RealTime) -> list[str]:
-        return cautions([replace(records.passed(), realtime=run)])
+        return told(cautions([replace(records.passed(), realtime=run)]))
 
-    (told,) = warned(both(8, 9, others=BUSY))
-    assert "the verdict on real time is contaminated. End other processes" in told
+    (warning,) = warned(both(8, 9, others=BUSY))
+    assert "the verdict on real time is contaminated. End other processes" in warning
     assert warned(both(30, 30, others=BUSY)) == warned(both(8, 9)) == []
 
 
