@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import commands
+from suite import commands, gates
 from suite.__main__ import main
 from suite.commands import gate
 from suite.gates import Gate
@@ -137,7 +137,7 @@ def test_an_interrupt_is_status_130(
     def interrupt(_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gate, "load", interrupt)
+    monkeypatch.setattr(gates, "judge_file", interrupt)
     assert main(["gate", run([records.passed()])]) == 130
 
 
