@@ -134,7 +134,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
 def test_an_interrupt_is_status_130(
     run: Callable[[list[Record]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object, **__: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gates, "judge_file", interrupt)
