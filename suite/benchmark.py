@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from suite import runtimes
-from suite.devices import vitals
-from suite.devices.session import DeviceSession
 from suite.environment import thread_counts as host_thread_counts
 from suite.record.costs import Cpu, Latency, Memory, MemoryPhase, Sustained, Throughput
-from suite.runtimes.base import Feed, MemoryUse, Timing, TimingPolicy
+from suite.runtimes.base import MemoryUse, Timing, TimingPolicy
 from suite.runtimes.worker import Worker
 from suite.spec import Array, Target
 from suite.stats import median_ms
@@ -42,7 +40,6 @@ class Speed:
     latency: Latency
     throughput: Throughput
     cpu: Cpu | None
-    gpu: Mapping[str, Any] | None = None
     thermal: Mapping[str, Any] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)  # of what was not measured
 
@@ -61,31 +58,7 @@ def measure_speed(
         return speed(session.time(sample, policy))
 
 
-_HERE = {"gpu": "the engine runs on the CPU", "thermal": "the machine is not a battery's"}
-
-
-def speed_on_phone(session: DeviceSession, sample: Feed, policy: TimingPolicy, cool_seconds: float) -> Speed:
-    """As `speed`, with what the phone says of its heat, clocks and GPU; a hot phone is waited for."""
-    before, waited_seconds = vitals.cooled(session.device, cool_seconds)
-    timing = session.time(sample, policy, before.gpu_file)
-    watch = vitals.Watch(
-        before=before, after=session.after or vitals.look(session.device), waited_seconds=waited_seconds
-    )
-    thermal, unsaid = watch.record()
-    source = watch.before.gpu_file
-    gpu = vitals.gpu_record(source, session.gpu_text) if source else None
-    silence = {"gpu": watch.before.reasons.get("gpu_file", f"{source} said nothing"), "thermal": unsaid}
-    measured = speed(timing)
-    return replace(
-        measured,
-        latency=replace(measured.latency, contaminated=watch.contaminated),
-        gpu=gpu,
-        thermal=thermal,
-        reasons={
-            **{name: why for name, why in measured.reasons.items() if name not in silence},
-            **{name: why for name, why in silence.items() if {"gpu": gpu, "thermal": thermal}[name] is None},
-        },
-    )
+NO_BATTERY = "the machine is not a battery's"
 
 
 def speed(timing: Timing) -> Speed:
@@ -97,7 +70,10 @@ def speed(timing: Timing) -> Speed:
         latency=latency,
         throughput=Throughput(inferences_per_second=1 / seconds, threads=timing.threads),
         cpu=cpu,
-        reasons={**_HERE, **({} if cpu else {"cpu": "the tool that measured does not tell it"})},
+        reasons={
+            "thermal": NO_BATTERY,
+            **({} if cpu else {"cpu": "the tool that measured does not tell it"}),
+        },
     )
 
 
@@ -123,6 +99,7 @@ def memory(use: MemoryUse) -> Memory:
             )
             for name, (resident, held) in use.phases.items()
         },
+        reasons=use.reasons,
     )
 
 

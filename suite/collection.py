@@ -57,7 +57,7 @@ def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> list[Case]:
         case
         for case in cases
         if (case.target.on_android or "android" not in marks)
-        and (not of_camera or _sees(case, metafunc.function.__name__, metafunc.config))
+        and (not of_camera or _sees(case, metafunc.config))
     ]
     if "android" not in marks and "host_parity" in marks:
         taken = [case for case in taken if case.variant.format == "coreml" and timed(case.target)]
@@ -70,13 +70,10 @@ def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> list[Case]:
     return taken
 
 
-def _sees(case: Case, test: str, config: pytest.Config) -> bool:
-    """Whether a camera is put before the case: each takes seconds in which nothing else may run.
-
-    Phones have one too; minutes on end are this machine's alone.
-    """
+def _sees(case: Case, config: pytest.Config) -> bool:
+    """Whether it is put behind a camera, or run for minutes: in all that time nothing else may run there."""
     few = config.option.profile == "default" and not config.option.variants
-    placed = str(case.target) == _CAMERA or (case.target.on_android and test == "test_realtime")
+    placed = str(case.target) == _CAMERA or case.target.on_android
     return placed and (not few or case.variant.name in _CAMERA_VARIANTS)
 
 

@@ -114,10 +114,12 @@ def verdict(realtime: RealTime) -> Verdict:
 def soundness(realtime: RealTime) -> tuple[Soundness, str]:
     """Whether the run can carry a verdict, and what speaks against it.
 
-    Contaminated when other processes took more than a tenth of the machine in
-    a scheme; unstable when the camera itself was late, by more than
+    Contaminated when it was marked so (a hot phone), or when other processes
+    took more than a tenth of the machine in a scheme; unstable when the camera itself was late, by more than
     MAX_LATENESS of its period at p95. A model that keeps up all the same keeps up.
     """
+    if realtime.contaminated:
+        return Soundness.CONTAMINATED, realtime.contaminated
     for stream in realtime.schemes:
         if told := too_busy(stream):
             return Soundness.CONTAMINATED, f"{told} {scheme(stream)}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite import benchmark, runtimes
+from suite import benchmark, on_phone, runtimes
 from suite.devices.session import DeviceSession
 from suite.errors import StagedError
 from suite.lab import Lab
 from suite.matrix import Case
-from suite.realtime import FRAMES, PLAN, camera_frames, recorded
+from suite.on_phone import Consumption
+from suite.realtime import FRAMES, camera_frames
 from suite.realtime import measure as measure_realtime
 from suite.record import Stage
 from suite.record.camera import RealTime
@@ -27,7 +28,7 @@ def speed(lab: Lab, case: Case, path: Path, threads: int) -> benchmark.Speed:
         if lab.takes_photos(case, session):
             sample = feeds.photo(sample)
         if isinstance(session, DeviceSession):
-            return benchmark.speed_on_phone(session, sample, _POLICY, lab.phones.cool_seconds)
+            return on_phone.speed(session, sample, _POLICY, lab.phones.cool_seconds)
         return benchmark.speed(session.time(sample, _POLICY))
 
 
@@ -48,9 +49,28 @@ def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
             return str(silent)
 
 
-def sustained(lab: Lab, case: Case, path: Path, threads: int, minutes: float) -> Sustained:
-    """Run the artifact back to back for minutes."""
+def consumption(lab: Lab, case: Case, path: Path, threads: int) -> Consumption:
+    """What the artifact takes of a GPU and of a battery, in a pass apart from the timed one."""
+    if not case.target.on_android:
+        return _UNTOLD if case.target.on_ios else _HERE
     sample = lab.subject(case.spec).feeds.one()
+    with lab.sessions.open(case.target, path, threads) as session:
+        assert isinstance(session, DeviceSession)
+        return on_phone.consumption(session, sample)
+
+
+_HERE = Consumption(reasons={"gpu": "the engine runs on the CPU", "energy": benchmark.NO_BATTERY})
+_UNTOLD = Consumption(reasons=dict.fromkeys(("gpu", "energy"), "the app on the device does not tell it"))
+
+
+def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
+    """Run the artifact back to back for minutes, with the threads that a gate goes by."""
+    sample = lab.subject(case.spec).feeds.one()
+    threads = benchmark.thread_counts(case.target)[-1]
+    if case.target.on_android:
+        with lab.sessions.open(case.target, path, threads) as session:
+            assert isinstance(session, DeviceSession)
+            return on_phone.sustained(session, sample, lab.phones.cool_seconds, minutes=minutes)
     return benchmark.measure_sustained(case.target.engine, path, sample, threads=threads, minutes=minutes)
 
 
@@ -66,8 +86,7 @@ def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
     if case.target.on_android:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
-            use = session.realtime(frames, image, PLAN)
-        return recorded(use, frames[0], threads)
+            return on_phone.realtime(session, frames, image, lab.phones.cool_seconds)
     return measure_realtime(case.target.engine, path, frames, image, threads=threads)
 
 

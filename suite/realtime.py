@@ -41,6 +41,7 @@ Memory is read between the schemes, never within one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ from suite.spec import Array, ImageInput
 FPS = 30.0
 FRAME = (480, 640)  # height, width
 FRAMES = 8  # different ones, shown over and over
+_HERE = {"gpu": "the engine runs on the CPU", "thermal": "the machine is not a battery's"}
 PLAN = CameraPlan(fps=FPS, seconds=1.0, inferences=4, max_seconds=6.0)
 
 
@@ -73,7 +75,8 @@ def measure(
     takes them where there is none.
     """
     with runtimes.open_session(engine, path, threads=threads) as session:
-        return recorded(session.realtime(list(frames), image, plan), frames[0], threads, plan)
+        seen = recorded(session.realtime(list(frames), image, plan), frames[0], threads, plan)
+    return replace(seen, reasons=_HERE)
 
 
 def recorded(use: CameraUse, frame: Array, threads: int, plan: CameraPlan = PLAN) -> RealTime:

@@ -56,7 +56,7 @@ class Recorder:
 
 def _untimed(why: str) -> dict[str, str]:
     """The reasons for what an engine cannot measure."""
-    sections = ("latency", "throughput", "memory", "cpu", "gpu", "thermal")
+    sections = ("latency", "throughput", "memory", "cpu", "gpu", "energy", "thermal")
     return dict.fromkeys(sections, why) if why else {}
 
 

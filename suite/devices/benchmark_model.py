@@ -215,14 +215,14 @@ class BenchmarkModelSession(DeviceSession):
         """Bring the program and the artifact to the phone; `float32`: the GPU may not round to 16 bits."""
         self.device, self.path, self.threads, self.engine = device, path, threads, engine
         self.inputs, self.outputs = tensors
-        self.gpu_text, self.after, self.inference_seconds = "", None, 0.0
+        self.readings, self.after, self.inference_seconds = "", None, 0.0
         self._seconds = run_seconds
         self._flags = [*_FLAGS[engine], f"--num_threads={threads}"]
         if engine == "gpu" and float32:
             self._flags.append("--gpu_precision_loss_allowed=false")
         self._bring(tool.files)
 
-    def time(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> Timing:
+    def time(self, feed: Feed, policy: TimingPolicy, sampled: Sequence[str] = ()) -> Timing:
         """Time back-to-back inferences on the first sample; the tool keeps no samples, only their summary."""
         told = self._told(
             feed,
@@ -233,7 +233,7 @@ class BenchmarkModelSession(DeviceSession):
                 f"--warmup_runs={max(1, policy.warmup_min_runs)}",
                 f"--warmup_min_secs={policy.warmup_min_seconds}",
             ),
-            gpu_file,
+            sampled,
         )
         return Timing(
             threads=self.threads,
@@ -252,15 +252,24 @@ class BenchmarkModelSession(DeviceSession):
         told = self._told(feed, (f"--num_runs={runs}", *once))
         if told.init_mb is None or told.overall_mb is None:
             raise StagedError(f"{NAME} does not tell its memory on this phone", stage=Stage.MEASURE)
+        loaded = round(told.init_mb * 2**20)
         return MemoryUse(
             baseline_bytes=0,  # what it tells begins at its start
-            loaded_bytes=round(told.init_mb * 2**20),
+            loaded_bytes=loaded,
             peak_bytes=round(told.overall_mb * 2**20),
             baseline_unique_bytes=None,
             unique_bytes=None,
+            phases={"load": (loaded, None)},
+            reasons=dict.fromkeys(("first", "steady", "unique"), f"{NAME} does not tell it"),
         )
 
-    def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
+    def realtime(
+        self,
+        frames: Sequence[Array],
+        image: ImageInput | None,
+        plan: CameraPlan,
+        sampled: Sequence[str] = (),
+    ) -> CameraUse:
         """It knows of no camera: StagedError, as a skip."""
         raise StagedError(
             f"{NAME} has no camera: measure with device_runner, on the engines xnnpack and cpu",
@@ -268,12 +277,12 @@ class BenchmarkModelSession(DeviceSession):
             status=Status.SKIPPED,
         )
 
-    def _told(self, feed: Feed, words: Iterable[str], gpu_file: str | None = None) -> Told:
+    def _told(self, feed: Feed, words: Iterable[str], sampled: Sequence[str] = ()) -> Told:
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
         with scratch() as folder:
-            told, around = self._answered(sample, folder / _INPUT, words, gpu_file, watched=True)
+            told, around = self._answered(sample, folder / _INPUT, words, sampled, watched=True)
             self._hold_to_size(around.output_bytes or 0, 1)
-        self.gpu_text, self.after = around.gpu, around.after
+        self.readings, self.after = around.readings, around.after
         return told
 
     def _batch(self, samples: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
@@ -294,7 +303,7 @@ class BenchmarkModelSession(DeviceSession):
         sample: Mapping[str, Array],
         given: Path,
         words: Iterable[str],
-        gpu_file: str | None = None,
+        sampled: Sequence[str] = (),
         *,
         watched: bool = False,
     ) -> tuple[Told, script.Told]:
@@ -302,7 +311,7 @@ class BenchmarkModelSession(DeviceSession):
         for place, info in enumerate(self.inputs):
             given.write_bytes(np.ascontiguousarray(sample[info.name]).tobytes())
             self.device.push(given, f"{_INPUT}-{place}.bin", stage=Stage.RUN)
-        around = self._started(f"LD_LIBRARY_PATH=. {self._command(words)} 2>&1", gpu_file, watched=watched)
+        around = self._started(f"LD_LIBRARY_PATH=. {self._command(words)} 2>&1", sampled, watched=watched)
         return self._read(around), around
 
     def _command(self, words: Iterable[str]) -> str:

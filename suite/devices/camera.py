@@ -98,5 +98,11 @@ def _stream(scheme: Mapping[str, Any]) -> Stream:
         shown_ns=tuple(scheme["shown_ns"]),
         wall_ns=scheme["wall_ns"],
         cpu_ns=scheme["cpu_ns"],
+        others_cpu_ns=others_ns(scheme),
         cores=scheme["cores"],
     )
+
+
+def others_ns(seen: Mapping[str, Any]) -> int | None:
+    """CPU time of other processes while the runner measured; None where the phone does not tell."""
+    return None if seen["all_cpu_ns"] is None else max(0, seen["all_cpu_ns"] - seen["cpu_ns"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from suite.devices import vitals
@@ -12,10 +13,10 @@ from suite.devices.adb import DIRECTORY, PID_FILE, Answer
 from suite.devices.vitals import Vitals
 
 OUTPUT = "output.bin"
-_GPU = "gpu.txt"
+_READINGS = "readings.txt"
 _ALTERED = "@@ altered"
 _STAMP = re.compile(r"\n@@ stamp\n(.*?)\n(?P<rest>.*)\Z", re.DOTALL)
-_AFTER = re.compile(r"\n@@ size\n(.*?)\n@@ gpu busy\n(.*?)\n@@ after\n(.*)\Z", re.DOTALL)
+_AFTER = re.compile(r"\n@@ size\n(.*?)\n@@ readings\n(.*?)\n@@ after\n(.*)\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +38,21 @@ class Told:
     altered: bool = False  # it did not run: the phone holds another artifact than was sent
     stamp: str = ""  # of the artifact's file, whose hash is right
     output_bytes: int | None = None
-    gpu: str = ""
+    readings: str = ""  # a line each, the file's name and what it said
     after: Vitals | None = None
 
 
-def written(command: str, seconds: float, *, artifact: Held, gpu_file: str | None, watched: bool) -> str:
+def written(
+    command: str, seconds: float, *, artifact: Held, sampled: Sequence[str] = (), watched: bool = False
+) -> str:
     """The command of a run: `command` in the runner's folder, its number known to whoever must end it.
 
     Before it, the `artifact` is held to its hash, unless its file is the very
     one that was, untouched: its number, size, and time of the last change,
     which the kernel alone sets. Some phones hash no more than 60 MB a second.
-    `watched`: afterwards the output's size, what `gpu_file` said all the while,
-    and a look at the phone. `seconds` is the most that the run may take.
+    `watched`: afterwards the output's size, what the files `sampled` said all
+    the while, and a look at the phone. A run beside which files are read is no
+    timing. `seconds` is the most that the run may take.
     """
     name = shlex.quote(artifact.name)
     lines = [
@@ -63,7 +67,7 @@ def written(command: str, seconds: float, *, artifact: Held, gpu_file: str | Non
         f"{command} &",
         f"runner=$!; echo $$ $runner > {PID_FILE}",  # whoever ends one ends both
         "exec 2>/dev/null",  # the shell's own words of how it ended, which the status tells
-        *([_sampler(gpu_file, seconds)] if gpu_file else []),
+        *([_sampler(sampled, seconds)] if sampled else []),
         "wait $runner; ended=$?",
         f": > {PID_FILE}",
         "echo; echo '@@ stamp'; echo \"$stamp\"",
@@ -71,22 +75,25 @@ def written(command: str, seconds: float, *, artifact: Held, gpu_file: str | Non
     if watched:
         lines += [
             f"echo; echo '@@ size'; wc -c < ../{OUTPUT}",
-            "echo; echo '@@ gpu busy'",
-            *([f"cat ../{_GPU}"] if gpu_file else []),
+            "echo; echo '@@ readings'",
+            *([f"cat ../{_READINGS}"] if sampled else []),
             "echo; echo '@@ after'",
             vitals.script(),
         ]
     return "\n".join([*lines, "exit $ended"])
 
 
-def _sampler(gpu_file: str, seconds: float) -> str:
-    """Reads the GPU's file five times a second for as long as the runner lives.
+def _sampler(files: Sequence[str], seconds: float) -> str:
+    """Reads some files five times a second for as long as the runner lives.
 
     A program of its own: a mere subshell would keep adb's pipes open, and adb waits for those.
     """
-    loop = 'i=0; while kill -0 $0 2>/dev/null && [ $((i+=1)) -le $2 ]; do cat "$1"; sleep 0.2; done'
-    words = f"sh -c {shlex.quote(loop)} $runner {shlex.quote(gpu_file)} {math.ceil(seconds * 5)}"
-    return f"{words} </dev/null >../{_GPU} 2>&1 &"
+    loop = (
+        "left=$1; shift; while kill -0 $0 2>/dev/null && [ $((left-=1)) -ge 0 ]; do "
+        'for f; do read -r said < "$f" && echo "$f $said"; done; sleep 0.2; done'
+    )
+    words = f"sh -c {shlex.quote(loop)} $runner {math.ceil(seconds * 5)} {shlex.join(files)}"
+    return f"{words} </dev/null >../{_READINGS} 2>/dev/null &"
 
 
 def read(answer: Answer) -> Told:
@@ -102,10 +109,10 @@ def read(answer: Answer) -> Told:
     after = _AFTER.search(stamp["rest"])
     if after is None:
         return told
-    size, gpu, looked = after.groups()
+    size, readings, looked = after.groups()
     return replace(
         told,
         output_bytes=int(size) if size.strip().isdigit() else None,
-        gpu=gpu,
+        readings=readings,
         after=vitals.parse(looked),
     )

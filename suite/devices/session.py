@@ -41,12 +41,18 @@ BATCH_BYTES = 128 << 20  # of inputs that go to the phone at a time
 _INPUT = "input.bin"
 _SILENCE = 10.0  # seconds more than the runner gives itself
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 14: "its time-out"}
-_USED = {"threads", "inputs", "outputs", "baseline_bytes", "loaded_bytes", "peak_bytes", "unique_bytes"}
 _ANSWERED = frozenset({"inputs", "outputs", "batch_ns"})  # what a runner's answer must hold
-_TIMED = (
-    _ANSWERED | _USED | {"samples_ns", "warmup_ns", "load_ns", "cpu_ns", "wall_ns", "baseline_unique_bytes"}
+_USED = frozenset(
+    {"threads", "inputs", "outputs", "baseline_bytes", "baseline_unique_bytes", "loaded_bytes"}
+    | {"loaded_unique_bytes", "first_resident_bytes", "first_unique_bytes", "peak_bytes"}
 )
-_SHOWN = frozenset({*_USED, "schemes", "first_resident_bytes", "first_unique_bytes", "loaded_unique_bytes"})
+_TIMED = (
+    _ANSWERED
+    | _USED
+    | {"samples_ns", "warmup_ns", "load_ns", "cpu_ns", "wall_ns", "all_cpu_ns", "cores"}
+    | {"resident_bytes", "unique_bytes"}
+)
+_SHOWN = _USED | {"schemes"}
 _NOT_SUPPORTED = ("find op for builtin opcode", "unresolved custom op", "Select TensorFlow op")
 
 
@@ -73,8 +79,8 @@ class DeviceSession:
         self.device, self.path = device, path
         self.threads, self.xnnpack = threads, xnnpack
         self._seconds = run_seconds
-        self.gpu_text = ""  # of the last timed run
-        self.after: Vitals | None = None  # a look at the phone right after it
+        self.readings = ""  # of the last run beside which files were read
+        self.after: Vitals | None = None  # a look at the phone right after the last measurement
         self.inference_seconds = 0.0  # mean of the last batch, by the phone's clock
         self._runner = runner or bundle(device.abi)
         self.inputs, self.outputs = tensors or describe(path)
@@ -114,13 +120,14 @@ class DeviceSession:
             for info in self.outputs
         }
 
-    def time(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> Timing:
+    def time(self, feed: Feed, policy: TimingPolicy, sampled: Sequence[str] = ()) -> Timing:
         """Time back-to-back inferences on the first sample, by the phone's own monotonic clock.
 
-        What `gpu_file` says of the GPU all the while is kept in `gpu_text`, and
-        how the phone is right afterwards in `after`.
+        How the phone is right afterwards is kept in `after`. What the files
+        `sampled` say all the while is kept in `readings`; to read them takes of
+        the phone's time, so that such a run serves for the readings alone.
         """
-        seen = self._timed(feed, policy, gpu_file)
+        seen = self._timed(feed, policy, sampled)
         return Timing(
             threads=int(seen["threads"]),
             samples_ns=tuple(seen["samples_ns"]),
@@ -129,6 +136,8 @@ class DeviceSession:
             warmup_ns=tuple(seen["warmup_ns"]),
             cpu_ns=int(seen["cpu_ns"]),
             wall_ns=int(seen["wall_ns"]),
+            others_cpu_ns=camera.others_ns(seen),
+            cores=seen["cores"],
         )
 
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
@@ -137,10 +146,21 @@ class DeviceSession:
             warmup_min_runs=0, warmup_min_seconds=0, min_runs=runs, max_runs=runs, min_seconds=0
         )
         seen = self._timed(feed, policy)
-        for name in ("baseline_bytes", "loaded_bytes", "peak_bytes"):
+        for name in (
+            "baseline_bytes",
+            "loaded_bytes",
+            "first_resident_bytes",
+            "resident_bytes",
+            "peak_bytes",
+        ):
             if seen[name] is None:
                 raise StagedError(f"{self.device.serial} does not show {name} in /proc", stage=Stage.MEASURE)
         return MemoryUse(
+            phases={
+                "load": (int(seen["loaded_bytes"]), seen["loaded_unique_bytes"]),
+                "first": (int(seen["first_resident_bytes"]), seen["first_unique_bytes"]),
+                "steady": (int(seen["resident_bytes"]), seen["unique_bytes"]),
+            },
             baseline_bytes=int(seen["baseline_bytes"]),
             loaded_bytes=int(seen["loaded_bytes"]),
             peak_bytes=int(seen["peak_bytes"]),
@@ -148,8 +168,17 @@ class DeviceSession:
             unique_bytes=seen["unique_bytes"],
         )
 
-    def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
-        """Both camera-paced schemes, on the phone, in a process that does nothing else."""
+    def realtime(
+        self,
+        frames: Sequence[Array],
+        image: ImageInput | None,
+        plan: CameraPlan,
+        sampled: Sequence[str] = (),
+    ) -> CameraUse:
+        """Both camera-paced schemes, on the phone, in a process that does nothing else.
+
+        `after`, `sampled` and `readings` as for `time`.
+        """
         if len(self.inputs) != 1:
             raise StagedError(
                 f"the artifact takes {len(self.inputs)} inputs, and a camera gives one: measure it by hand",
@@ -162,22 +191,22 @@ class DeviceSession:
             (folder / _INPUT).write_bytes(b"".join(content))
             self.device.push(folder / _INPUT, _INPUT, stage=Stage.RUN)
             words = [f"{name}={value}" for name, value in stated.items()]
-            seen, told = self._run(len(content), _SHOWN, words, watched=True)
+            seen, told = self._run(len(content), _SHOWN, words, sampled, watched=True)
             self._hold_to_size(told.output_bytes or 0, len(content))
-        self.after = told.after
+        self.readings, self.after = told.readings, told.after
         return camera.use(seen, self.device.serial)
 
     def close(self) -> None:
         """Nothing runs between two calls, and the phone's files are its Device's to remove."""
 
-    def _timed(self, feed: Feed, policy: TimingPolicy, gpu_file: str | None = None) -> dict[str, Any]:
+    def _timed(self, feed: Feed, policy: TimingPolicy, sampled: Sequence[str] = ()) -> dict[str, Any]:
         """What the runner says of a timed run; its answer stays on the phone, its size is looked at."""
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
         with scratch() as folder:
             self._send([sample], folder)
-            seen, told = self._run(1, _TIMED, _words(policy), gpu_file, watched=True)
+            seen, told = self._run(1, _TIMED, _words(policy), sampled, watched=True)
             self._hold_to_size(told.output_bytes or 0, 1)
-        self.gpu_text, self.after = told.gpu, told.after
+        self.readings, self.after = told.readings, told.after
         return seen
 
     def _sample(self, arrays: Mapping[str, Array], i: int) -> dict[str, Array]:
@@ -219,7 +248,7 @@ class DeviceSession:
         count: int,
         needed: frozenset[str],
         words: Iterable[str] = (),
-        gpu_file: str | None = None,
+        sampled: Sequence[str] = (),
         *,
         watched: bool = False,
     ) -> tuple[dict[str, Any], Told]:
@@ -234,17 +263,17 @@ class DeviceSession:
             "limit_s": math.ceil(self._seconds),
         }
         command = [*self._runner.command, *(f"{name}={value}" for name, value in stated.items()), *words]
-        told = self._started(shlex.join(command), gpu_file, watched=watched)
+        told = self._started(shlex.join(command), sampled, watched=watched)
         seen = self._understood(told.stdout, told.stderr, told.status, needed)
         self._hold_to_declared(seen)
         return seen, told
 
-    def _started(self, command: str, gpu_file: str | None, *, watched: bool) -> Told:
+    def _started(self, command: str, sampled: Sequence[str] = (), *, watched: bool) -> Told:
         """Run a command where the runner is; an artifact that the phone no longer holds is sent anew."""
-        told = self._once(command, gpu_file, watched)
+        told = self._once(command, sampled, watched)
         if told.altered:
             self.device.install({self._model: self.path})
-            told = self._once(command, gpu_file, watched)
+            told = self._once(command, sampled, watched)
         if told.altered:
             raise StagedError(
                 f"{self.device.serial}: {self._model} does not stay as it was sent: look at the storage",
@@ -253,10 +282,10 @@ class DeviceSession:
         self.device.stamps[self._model] = told.stamp
         return told
 
-    def _once(self, command: str, gpu_file: str | None, watched: bool) -> Told:
+    def _once(self, command: str, sampled: Sequence[str], watched: bool) -> Told:
         stamp = self.device.stamps.get(self._model, "")
         held = script.Held(name=self._model, sha256=sha256_of(self.path), stamp=stamp)
-        words = script.written(command, self._seconds, artifact=held, gpu_file=gpu_file, watched=watched)
+        words = script.written(command, self._seconds, artifact=held, sampled=sampled, watched=watched)
         patience = self._seconds + _SILENCE + (0.0 if stamp else hashing_seconds(self.path))
         try:
             return script.read(self.device.shell(words, stage=Stage.RUN, timeout=patience))
@@ -343,6 +372,7 @@ def _words(policy: TimingPolicy) -> tuple[str, ...]:
         f"warmup_min_runs={policy.warmup_min_runs}",
         f"warmup_max_runs={policy.warmup_max_runs}",
         f"warmup_min_ms={round(policy.warmup_min_seconds * 1000)}",
+        f"warmup_max_ms={round(min(policy.warmup_max_seconds, policy.max_seconds) * 1000)}",
         f"min_runs={policy.min_runs}",
         f"max_runs={policy.max_runs}",
         f"min_ms={round(policy.min_seconds * 1000)}",

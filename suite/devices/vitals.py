@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suite.devices.adb import Device
+from suite.devices.readings import busy_percent, watts
 from suite.record import Stage
 
 HOT_C = 38.0  # battery or skin; throttling begins a few degrees above on most phones
 COOL_SECONDS = 300.0  # that a hot phone is waited for
 POLL_SECONDS = 5.0
 _SKIN = "3"  # TemperatureType of Android's thermal HAL
-_SECTION = re.compile(r"\n@@ (thermal|battery|clocks|gpu \S+)\n(.*?)\n@@ (\d+)\n", re.DOTALL)
+_DISCHARGING = 3  # BatteryManager.BATTERY_STATUS_DISCHARGING
+_NOT_HEAT = ("gpu_file", "charging", "charge_uah", "voltage_mv", "power_folder")
+_SECTION = re.compile(r"\n@@ (thermal|battery|clocks|gpu \S+|power \S+)\n(.*?)\n@@ (\d+)\n", re.DOTALL)
 _TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(-?\d+), mName=(.*?), mStatus=(\d+)\}")
 # Where GPUs say how busy they are: Adreno's percentage, its busy and total time, Mali's and others'.
 GPU_FILES = (
@@ -24,6 +26,12 @@ GPU_FILES = (
     "/sys/class/kgsl/kgsl-3d0/gpubusy",
     "/sys/class/misc/mali0/device/utilization",
     "/sys/kernel/gpu/gpu_busy",
+)
+# Where batteries say what they give now: `current_now` and `voltage_now`, in millionths of amperes and volts.
+POWER_FOLDERS = (
+    "/sys/class/power_supply/battery",
+    "/sys/class/power_supply/bms",
+    "/sys/class/power_supply/maxfg",
 )
 
 
@@ -42,11 +50,20 @@ say 0
 _GPU = """\
 say 'gpu {0}'; busy=; {{ read -r busy < {0}; }} 2>&1; [ -n "$busy" ]; seen=$?; echo "$busy"; say $seen
 """
+_POWER = """\
+say 'power {0}'; ampere=; volt=
+{{ read -r ampere < {0}/current_now && read -r volt < {0}/voltage_now; }} 2>&1
+[ -n "$volt" ]; seen=$?; echo "$ampere $volt"; say $seen
+"""
 
 
 def script() -> str:
     """What a phone is asked at a look; `parse` reads the answer."""
-    return _SCRIPT + "".join(_GPU.format(path) for path in GPU_FILES)
+    return (
+        _SCRIPT
+        + "".join(_GPU.format(path) for path in GPU_FILES)
+        + "".join(_POWER.format(folder) for folder in POWER_FOLDERS)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,10 @@ class Vitals:
     battery_c: float | None = None
     clocks_khz: Mapping[str, tuple[int, int]] | None = None  # of cores: now, and at most
     gpu_file: str | None = None  # that tells how busy the GPU is
+    charging: bool | None = None  # or fed by a cable: the battery then does not give what the phone takes
+    charge_uah: int | None = None  # left in the battery
+    voltage_mv: int | None = None  # of the battery
+    power_folder: str | None = None  # that tells the battery's current and voltage at any time
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -95,11 +116,19 @@ def parse(text: str) -> Vitals:
         said = words.splitlines()[-1][:120] if words else "it printed nothing"
         missing = f"{command}: {said if status or not found else 'it does not say'}"
         reasons |= {key: missing for key in _FIELDS[name] if found.get(key) is None}
-    for name, (words, _) in sections.items():
-        if name.startswith("gpu ") and busy_percent(words) is not None:
-            return Vitals(**fields, gpu_file=name.removeprefix("gpu "), reasons=reasons)
-    refused = [words[:120] for name, (words, _) in sections.items() if "gpu" in name]
-    return Vitals(**fields, reasons={**reasons, "gpu_file": "; ".join(refused) or "it printed nothing"})
+    for kind, (name, read_one) in _SAMPLED.items():
+        asked = ((path.removeprefix(kind), words) for path, (words, _) in sections.items() if kind in path)
+        said = {path: words for path, words in asked if words}
+        fields[name] = next((path for path, words in said.items() if read_one(words) is not None), None)
+        if fields[name] is None:
+            reasons[name] = "; ".join(_refusal(path, words) for path, words in said.items())
+            reasons[name] = reasons[name] or "it printed nothing"
+    return Vitals(**fields, reasons=reasons)
+
+
+def _refusal(path: str, words: str) -> str:
+    """Why what is there cannot be used: the shell's own words, or a number of unknown meaning."""
+    return words.splitlines()[0][:120] if path in words else f"{path} says {words[:60]!r}, in unknown units"
 
 
 def _thermal(text: str) -> dict[str, Any]:
@@ -116,8 +145,18 @@ def _thermal(text: str) -> dict[str, Any]:
 
 
 def _battery(text: str) -> dict[str, Any]:
-    found = re.search(r"^\s*temperature: (-?\d+)", text, re.MULTILINE)
-    return {"battery_c": int(found[1]) / 10 if found else None}
+    def number(name: str) -> int | None:
+        found = re.search(rf"^\s*{name}: (-?\d+)", text, re.MULTILINE)
+        return int(found[1]) if found else None
+
+    tenths, status = number("temperature"), number("status")
+    fed = "powered: true" in text
+    return {
+        "battery_c": None if tenths is None else tenths / 10,
+        "charging": fed or status != _DISCHARGING if fed or status is not None else None,
+        "charge_uah": number("Charge counter"),
+        "voltage_mv": number("voltage"),
+    }
 
 
 def _clocks(text: str) -> dict[str, Any]:
@@ -137,9 +176,13 @@ _READERS: Mapping[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
     "battery": ("dumpsys battery", _battery),
     "clocks": ("cpufreq", _clocks),
 }
+_SAMPLED: Mapping[str, tuple[str, Callable[[str], float | None]]] = {
+    "gpu ": ("gpu_file", busy_percent),
+    "power ": ("power_folder", watts),
+}
 _FIELDS = {
     "thermal": ("thermal_status", "temperatures_c", "skin_c"),
-    "battery": ("battery_c",),
+    "battery": ("battery_c", "charging", "charge_uah", "voltage_mv"),
     "clocks": ("clocks_khz",),
 }
 
@@ -171,7 +214,7 @@ class Watch:
     def record(self) -> tuple[dict[str, Any] | None, str]:
         """The section `thermal` of a record, and why there is none."""
         if self.before.silent and self.after.silent:
-            reasons = (reason for name, reason in self.before.reasons.items() if name != "gpu_file")
+            reasons = (reason for name, reason in self.before.reasons.items() if name not in _NOT_HEAT)
             return None, "; ".join(dict.fromkeys(reasons))
         sides = {"before": asdict(self.before), "after": asdict(self.after)}
         return {**sides, "waited_seconds": self.waited_seconds, "contaminated": self.contaminated}, ""
@@ -187,30 +230,3 @@ def cooled(device: Device, cool_seconds: float) -> tuple[Vitals, float]:
     waited = time.monotonic() - start
     # What the look itself takes is no waiting.
     return before, round(waited, 1) if waited > POLL_SECONDS or before.heat else 0.0
-
-
-# --- the GPU ------------------------------------------------------------------------
-
-
-def busy_percent(text: str) -> float | None:
-    """One reading, "NN %", "NN" or "BUSY TOTAL"; None for anything else."""
-    numbers = re.fullmatch(r"\s*(\d+)(?:\s*%|\s+(\d+)|)\s*", text)
-    if numbers is None:
-        return None
-    if numbers[2] is None:
-        return float(numbers[1]) if int(numbers[1]) <= 100 else None
-    total = int(numbers[2])
-    return 100 * int(numbers[1]) / total if total else 0.0
-
-
-def gpu_record(source: str, text: str) -> dict[str, Any] | None:
-    """The section `gpu` of a record, from readings a line; None where there is none."""
-    seen = [percent for line in text.splitlines() if (percent := busy_percent(line)) is not None]
-    if not seen:
-        return None
-    return {
-        "mean_percent": statistics.fmean(seen),
-        "max_percent": max(seen),
-        "n": len(seen),
-        "source": source,
-    }

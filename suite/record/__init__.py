@@ -13,7 +13,7 @@ from typing import Any
 
 from suite.record.answers import Accuracy, Contract, Parity
 from suite.record.camera import RealTime
-from suite.record.costs import Cpu, Latency, Memory, Sustained, Throughput
+from suite.record.costs import Cpu, Energy, Latency, Memory, Sustained, Throughput
 from suite.record.disagreements import Disagreements
 from suite.record.localisation import Localisation
 
@@ -123,6 +123,7 @@ class Record:
     memory: Memory | None = None
     cpu: Cpu | None = None
     gpu: Mapping[str, Any] | None = None
+    energy: Energy | None = None
     thermal: Mapping[str, Any] | None = None
     realtime: RealTime | None = None
     sustained: Sustained | None = None
@@ -161,6 +162,7 @@ SECTIONS = (
     "memory",
     "cpu",
     "gpu",
+    "energy",
     "thermal",
     "realtime",
     "sustained",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from suite.record.costs import MemoryPhase
 
@@ -34,3 +35,7 @@ class RealTime:
     schemes: tuple[Stream, ...]
     peak_bytes: int | None = None  # peak resident set, baseline subtracted
     phases: Mapping[str, MemoryPhase] = field(default_factory=dict)
+    gpu: Mapping[str, Any] | None = None  # busy behind the camera, in a pass of its own
+    thermal: Mapping[str, Any] | None = None  # of a phone, before and after
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of `gpu` and `thermal` that are null
+    contaminated: str = ""  # why this run says nothing: the phone was hot

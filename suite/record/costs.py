@@ -56,6 +56,18 @@ class Memory:
     loaded_bytes: int  # resident after loading, baseline subtracted
     unique_bytes: int | None  # unique set size at the end, baseline subtracted
     phases: Mapping[str, MemoryPhase] = field(default_factory=dict)  # load, first, steady
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of phases that are not told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """What a whole phone takes from its battery while it infers back to back, screen and radio included."""
+
+    watts: float  # mean
+    joules_per_inference: float
+    seconds: float  # that it was measured over
+    readings: int
+    source: str  # what told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +81,7 @@ class Sustained:
     # Temperature in degrees Celsius by sensor, at the end of each window; empty where none can be read.
     temperatures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     frequencies_mhz: tuple[float, ...] = ()  # mean clock of the cores, at the end of each window
+    thermal_status: tuple[int, ...] = ()  # of a phone, at the end of each window: 0 does not throttle
+    energy: Energy | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of what is not told, by the field's name
+    contaminated: str = ""  # why the first minute is none to compare with: the phone was hot already

@@ -37,6 +37,11 @@ def ms(value: float | None) -> str:
     return NOT_MEASURED if value is None or math.isnan(value) else f"{significant(value)} ms"
 
 
+def energy(joules: float) -> str:
+    """Joules, or thousandths of them, with three significant digits."""
+    return f"{significant(joules)} J" if joules >= 1 else f"{significant(joules * 1000)} mJ"
+
+
 def db(value: float | None) -> str:
     """Decibels with one decimal."""
     return NOT_MEASURED if value is None else f"{value:.1f} dB"

@@ -113,6 +113,7 @@ class MemoryUse:
     baseline_unique_bytes: int | None
     unique_bytes: int | None
     phases: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)  # resident, unique
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of phases that are not told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

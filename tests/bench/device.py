@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import suite
-from suite import benchmark
+from suite import on_phone
 from suite.devices import standin
 from suite.devices.adb import Device
 from suite.devices.session import DeviceSession, describe
@@ -74,7 +74,7 @@ def _overhead() -> bool:
         def measure() -> tuple[float, float, float]:
             transfer.seconds, start = 0.0, time.perf_counter()
             session = _Session(device, path, threads=1, tensors=tensors)
-            benchmark.speed_on_phone(session, sample, TimingPolicy(), cool_seconds=0)
+            on_phone.speed(session, sample, TimingPolicy(), cool_seconds=0)
             return time.perf_counter() - start, session.own_seconds, transfer.seconds
 
         measure()  # warm: runner and artifact are there

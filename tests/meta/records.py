@@ -225,6 +225,7 @@ def passed(
         realtime=realtime(speed),
         reasons={
             "gpu": "this runtime computes on the CPU",
+            "energy": "the machine is not a battery's",
             "thermal": "this machine has no readable thermal sensor",
         },
         environment=ENVIRONMENT,

@@ -126,6 +126,7 @@ BUSY = 2_000 * MS + 1  # of ten seconds on two cores
         (both(8, 9), Soundness.SOUND, ""),
         (both(8, 9, others=BUSY - 1), Soundness.SOUND, ""),
         (both(8, 9, others=BUSY), Soundness.CONTAMINATED, "other processes took 10 % of the machine"),
+        (replace(both(8, 9), contaminated="the phone was hot"), Soundness.CONTAMINATED, "the phone was hot"),
         (late(both(8, 9), 3.3), Soundness.SOUND, ""),
         (late(both(8, 9), 3.4), Soundness.UNSTABLE, "the camera itself was 3.4 ms late at p95 with threads"),
     ],

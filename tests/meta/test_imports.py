@@ -113,7 +113,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.sessions",
         "suite.recorder",
     ),
-    ("suite.original", "suite.replayed"),
+    ("suite.original", "suite.replayed", "suite.on_phone"),
     (
         "suite.converters.activations",
         "suite.converters.artifact",

@@ -121,6 +121,7 @@ def test_two_cases_do_not_merge() -> None:
 def test_unmeasured_sections_say_why() -> None:
     assert unmeasured(records.passed()) == {
         "gpu": "this runtime computes on the CPU",
+        "energy": "the machine is not a battery's",
         "thermal": "this machine has no readable thermal sensor",
     }
     assert unmeasured(replace(records.passed(), memory=None))["memory"] == "not asked for in this run"

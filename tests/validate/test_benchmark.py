@@ -15,12 +15,15 @@ CLOCK = SampleClock()
 def test_benchmark(case, threads, artifact, lab, limits, recorder, benchmark):
     path, facts = artifact
     speed = measurements.speed(lab, case, path, threads)
-    recorder.add(artifact=facts, scaling=(speed.latency,), gpu=speed.gpu, thermal=speed.thermal)
+    recorder.add(artifact=facts, scaling=(speed.latency,), thermal=speed.thermal)
     recorder.without(**speed.reasons)
     findings = []
     if threads == thread_counts(case.target)[-1]:
         memory = measurements.memory(lab, case, path, threads)
         recorder.add(latency=speed.latency, throughput=speed.throughput, cpu=speed.cpu)
+        consumption = measurements.consumption(lab, case, path, threads)
+        recorder.add(gpu=consumption.gpu, energy=consumption.energy)
+        recorder.without(**consumption.reasons)
         findings = check_latency(speed.latency, limits[1])
         if isinstance(memory, str):
             recorder.without(memory=memory)

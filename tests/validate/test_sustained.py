@@ -3,15 +3,14 @@
 import pytest
 
 from suite import measurements
-from suite.environment import cores
 
 
 @pytest.mark.benchmark
 def test_sustained(case, artifact, lab, recorder, pytestconfig):
     path, facts = artifact
-    sustained = measurements.sustained(lab, case, path, cores(), pytestconfig.option.sustained)
+    sustained = measurements.sustained(lab, case, path, pytestconfig.option.sustained)
     recorder.add(artifact=facts, sustained=sustained)
     if not sustained.temperatures:
-        recorder.without(thermal="this machine shows no temperature sensor")
+        recorder.without(thermal=sustained.reasons.get("temperatures", "this machine shows no sensor"))
     rate = sum(sustained.inferences) / sum(sustained.window_ns) * 1e9
     recorder.said = f"{rate:.1f} inferences a second over {pytestconfig.option.sustained:g} minutes"

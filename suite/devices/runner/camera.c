@@ -139,7 +139,7 @@ static void with_threads(const long long* due, long long count) {
 
 // --- what was seen ------------------------------------------------------------------------------------
 
-static void print_scheme(int threaded, Plan plan, long long count, long long wall, long long cpu) {
+static void print_scheme(int threaded, Plan plan, long long count, long long wall, long long cpu, long long all) {
   printf("%s{\"threaded\": %s, \"fps\": %lld, \"offered\": %lld, \"wall_ns\": %lld, \"cpu_ns\": %lld, "
          "\"cores\": %ld, \"taken\": [", threaded ? ", " : "", threaded ? "true" : "false", plan.fps, count, wall,
          cpu, sysconf(_SC_NPROCESSORS_ONLN));
@@ -149,8 +149,9 @@ static void print_scheme(int threaded, Plan plan, long long count, long long wal
   printf("], \"shown_ns\": [");
   for (long long i = 0; i < shown_count; i++) printf(i ? ",%lld" : "%lld", shown[i]);
   printf("]");
-  print_bytes("resident_bytes", resident_bytes());
-  print_bytes("unique_bytes", unique_bytes());
+  print_known("all_cpu_ns", all);
+  print_known("resident_bytes", resident_bytes());
+  print_known("unique_bytes", unique_bytes());
   printf("}");
 }
 
@@ -173,16 +174,17 @@ void camera_run(const uint8_t* all, long long count, Plan plan, void (*keep_outp
   for (long long k = 0; k < offered; k++) due[k] = (long long)((double)k * 1e9 / (double)plan.fps + 0.5);
   taken = room((size_t)offered, sizeof *taken);
   shown = room((size_t)offered, sizeof *shown);
-  print_bytes("first_resident_bytes", resident_bytes());
-  print_bytes("first_unique_bytes", unique_bytes());
+  print_known("first_resident_bytes", resident_bytes());
+  print_known("first_unique_bytes", unique_bytes());
   printf(", \"schemes\": [");
   for (int threaded = 0; threaded < 2; threaded++) {
     taken_count = shown_count = 0;
-    long long cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    long long all = all_cpu_ns(), cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     start_ns = now_ns(CLOCK_MONOTONIC) + LEAD_NS;
     (threaded ? with_threads : in_callback)(due, offered);
     long long wall = now_ns(CLOCK_MONOTONIC) - start_ns;
-    print_scheme(threaded, plan, offered, wall, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    print_scheme(threaded, plan, offered, wall, cpu, all < 0 ? all : all_cpu_ns() - all);
   }
   printf("]");
 }

@@ -53,10 +53,12 @@ API(DECLARE)
 
 // --- settings -----------------------------------------------------------------------------------
 
+enum { MS = 1000000 };  // nanoseconds
+
 static const char *library, *model, *input, *output;
 static long long count, threads = 1, xnnpack = 1;
 static long long limit_s = 900;  // then the process ends itself, also when nobody waits for it any more
-static long long warmup_min_runs, warmup_max_runs = 1024, warmup_min_ms;
+static long long warmup_min_runs, warmup_max_runs = 1024, warmup_min_ms, warmup_max_ms = 10000;
 static long long min_runs, max_runs = 1024, min_ms, max_ms = 30000;
 static Plan plan;  // fps 0: no camera
 
@@ -68,6 +70,7 @@ static const struct { const char* name; const char** text; long long* number; } 
     {"warmup_min_runs", 0, &warmup_min_runs},
     {"warmup_max_runs", 0, &warmup_max_runs},
     {"warmup_min_ms", 0, &warmup_min_ms},
+    {"warmup_max_ms", 0, &warmup_max_ms},
     {"min_runs", 0, &min_runs}, {"max_runs", 0, &max_runs},
     {"min_ms", 0, &min_ms},     {"max_ms", 0, &max_ms},
     {"fps", 0, &plan.fps},      {"inferences", 0, &plan.inferences},
@@ -108,37 +111,9 @@ void fail(const char* stage, const char* format, ...) {
   _exit(1);
 }
 
-// --- the process ----------------------------------------------------------------------------------
-
-long long now_ns(clockid_t clock) {
-  struct timespec time;
-  clock_gettime(clock, &time);
-  return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
-// Sum of the fields of a /proc file that start with one of two names, in bytes; -1 where there is none.
-static long long proc_bytes(const char* path, const char* name, const char* other) {
-  FILE* file = fopen(path, "r");
-  if (!file) return -1;
-  char line[256];
-  long long kilobytes, sum = -1;
-  while (fgets(line, sizeof line, file))
-    if (!strncmp(line, name, strlen(name)) || (other && !strncmp(line, other, strlen(other))))
-      if (sscanf(strchr(line, ':') ? strchr(line, ':') + 1 : "", "%lld", &kilobytes) == 1)
-        sum = (sum < 0 ? 0 : sum) + kilobytes * 1024;
-  fclose(file);
-  return sum;
-}
-
-long long resident_bytes(void) { return proc_bytes("/proc/self/status", "VmRSS:", NULL); }
-
-long long unique_bytes(void) {
-  return proc_bytes("/proc/self/smaps_rollup", "Private_Clean:", "Private_Dirty:");
-}
-
-void print_bytes(const char* name, long long bytes) {
-  if (bytes < 0) printf(", \"%s\": null", name);
-  else printf(", \"%s\": %lld", name, bytes);
+void print_known(const char* name, long long value) {
+  if (value < 0) printf(", \"%s\": null", name);
+  else printf(", \"%s\": %lld", name, value);
 }
 
 // --- the model ------------------------------------------------------------------------------------
@@ -231,6 +206,8 @@ static FILE* open_output(void) {
   return file;
 }
 
+static long long first_resident, first_unique;  // bytes, after the first inference
+
 // Every sample of the file once, answers written; the latencies go to `samples`.
 static FILE* run_batch(long long* samples) {
   FILE *in = open_input(input_bytes), *out = open_output();
@@ -238,6 +215,9 @@ static FILE* run_batch(long long* samples) {
     read_sample(in);
     samples[i] = invoke();
     write_sample(out);
+    if (i) continue;
+    first_resident = resident_bytes();
+    first_unique = unique_bytes();
   }
   if (fclose(out)) fail("run", "cannot write %s: %m", output);
   return in;
@@ -259,12 +239,40 @@ static void run_camera(void) {
   if (fclose(kept)) fail("run", "cannot write %s: %m", output);
 }
 
-// Until the fewest runs and milliseconds are reached, or the most runs, or max_ms; returns how many.
-static long long repeat(long long* samples, long long fewest, long long most, long long enough_ms) {
+// Until the fewest runs and milliseconds are reached, or the most runs, or the cap; returns how many.
+static long long repeat(long long* samples, long long fewest, long long most, long long enough_ns, long long cap_ns) {
   long long start = now_ns(CLOCK_MONOTONIC), end = start, n = 0;
-  while ((n < fewest || end < start + enough_ms * 1000000) && n < most && end < start + max_ms * 1000000) {
+  while ((n < fewest || end < start + enough_ns) && n < most && end < start + cap_ns) {
     samples[n++] = invoke();
     end = now_ns(CLOCK_MONOTONIC);
+  }
+  return n;
+}
+
+static int by_size(const void* one, const void* other) {
+  long long a = *(const long long*)one, b = *(const long long*)other;
+  return (a > b) - (a < b);
+}
+
+static long long median(const long long* samples, long long n) {
+  long long* sorted = memcpy(room((size_t)n, sizeof *sorted), samples, (size_t)n * sizeof *sorted);
+  qsort(sorted, (size_t)n, sizeof *sorted, by_size);
+  long long middle = sorted[n / 2];
+  free(sorted);
+  return middle;
+}
+
+// Blocks of runs until one is less than 5 % quicker than the last, or a cap is met; as on the host.
+static long long warm_up(long long* samples) {
+  long long fewest = (warmup_min_runs + 1) / 2, enough = warmup_min_ms * MS / 2, n = 0, last = 0;
+  if (!fewest && !enough) return 0;
+  long long cap = now_ns(CLOCK_MONOTONIC) + warmup_max_ms * MS;
+  for (long long left; n < warmup_max_runs && (left = cap - now_ns(CLOCK_MONOTONIC)) > 0;) {
+    long long count = repeat(samples + n, fewest, warmup_max_runs - n, enough, left);
+    long long quickness = median(samples + n, count);
+    n += count;
+    if (last && quickness * 100 > last * 95) break;
+    last = quickness;
   }
   return n;
 }
@@ -334,17 +342,22 @@ static void run_timed(void) {
   long long *batch = room((size_t)count, sizeof *batch), *warmup = room((size_t)warmup_max_runs, sizeof *warmup);
   long long* samples = room((size_t)max_runs, sizeof *samples);
   FILE* in = run_batch(batch);
-  long long warmups = 0, runs = 0, cpu_ns = 0, wall_ns = 0;
+  long long warmups = 0, runs = 0, cpu_ns = 0, wall_ns = 0, all = 0;
   if (min_runs > 0) {
     rewind(in);
     read_sample(in);
-    warmups = repeat(warmup, warmup_min_runs, warmup_max_runs, warmup_min_ms);
+    warmups = warm_up(warmup);
+    all = all_cpu_ns();
     long long cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC);
-    runs = repeat(samples, min_runs, max_runs, min_ms);
+    runs = repeat(samples, min_runs, max_runs, min_ms * MS, max_ms * MS);
     cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     wall_ns = now_ns(CLOCK_MONOTONIC) - wall;
+    all = all < 0 ? all : all_cpu_ns() - all;
   }
-  printf(", \"cpu_ns\": %lld, \"wall_ns\": %lld", cpu_ns, wall_ns);
+  printf(", \"cpu_ns\": %lld, \"wall_ns\": %lld, \"cores\": %ld", cpu_ns, wall_ns, sysconf(_SC_NPROCESSORS_ONLN));
+  print_known("all_cpu_ns", all);
+  print_known("first_resident_bytes", first_resident);
+  print_known("first_unique_bytes", first_unique);
   print_samples("batch_ns", batch, count);
   print_samples("warmup_ns", warmup, warmups);
   print_samples("samples_ns", samples, runs);
@@ -368,12 +381,13 @@ int main(int argc, char** argv) {
          xnnpack ? "true" : "false", count, load_ns);
   if (plan.fps) run_camera();
   else run_timed();
-  print_bytes("baseline_bytes", baseline);
-  print_bytes("baseline_unique_bytes", baseline_unique);
-  print_bytes("loaded_bytes", loaded);
-  print_bytes("loaded_unique_bytes", loaded_unique);
-  print_bytes("peak_bytes", proc_bytes("/proc/self/status", "VmHWM:", NULL));
-  print_bytes("unique_bytes", unique_bytes());
+  print_known("baseline_bytes", baseline);
+  print_known("baseline_unique_bytes", baseline_unique);
+  print_known("loaded_bytes", loaded);
+  print_known("loaded_unique_bytes", loaded_unique);
+  print_known("resident_bytes", resident_bytes());
+  print_known("peak_bytes", peak_bytes());
+  print_known("unique_bytes", unique_bytes());
   print_tensors();
   printf(", \"own_ns\": %lld}\n", now_ns(CLOCK_MONOTONIC) - begun);
   fflush(stdout);

@@ -7,16 +7,21 @@
 #include <stdint.h>
 #include <time.h>
 
-// --- the process: device_runner.c -----------------------------------------------------------------
+// --- words and room: device_runner.c --------------------------------------------------------------
 
 // Ends the process with {"error": ..., "stage": ...} and status 1.
 __attribute__((noreturn, format(printf, 2, 3))) void fail(const char* stage, const char* format, ...);
 
+void* room(size_t count, size_t bytes);                // zeroed
+void print_known(const char* name, long long value);  // null where it is negative
+
+// --- the process: process.c; -1 for what the system does not tell -----------------------------------
+
 long long now_ns(clockid_t clock);
-void* room(size_t count, size_t bytes);  // zeroed
-long long resident_bytes(void);          // -1 where the system does not tell, as the next
+long long resident_bytes(void);
 long long unique_bytes(void);
-void print_bytes(const char* name, long long bytes);
+long long peak_bytes(void);
+long long all_cpu_ns(void);  // of all processes since the system started
 
 // --- the model: device_runner.c -------------------------------------------------------------------
 

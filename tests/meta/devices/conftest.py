@@ -19,6 +19,7 @@ from suite.devices.rootfs import native_abi
 from suite.devices.session import describe
 from suite.devices.standin import StandIn
 from suite.runtimes.base import TensorInfo
+from tests.meta.devices.synthetic import arrange
 from tests.meta.product import Product
 
 
@@ -47,6 +48,14 @@ def phone() -> Iterator[StandIn]:
 def spare(phone: StandIn) -> Iterator[StandIn]:
     """One that no test holds on to."""
     with standin.standins() as (made,):
+        yield made
+
+
+@pytest.fixture
+def synthetic(phone: StandIn) -> Iterator[StandIn]:
+    """A stand-in that answers as a phone would; what it says is made up."""
+    with standin.standins() as (made,):
+        arrange(made)
         yield made
 
 

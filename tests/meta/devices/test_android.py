@@ -122,3 +122,19 @@ def test_a_phone_is_measured_behind_a_camera(phone: StandIn, product: Product) -
     assert [scheme.threaded for scheme in record.realtime.schemes] == [False, True]
     assert all(scheme.taken for scheme in record.realtime.schemes)
     assert "real time at 30 fps: " in run.text + (run.report / "index.html").read_text()
+
+
+def test_a_phone_runs_for_minutes(phone: StandIn, product: Product) -> None:
+    one = ("--models", "digits_cnn", "--variants", "int8", "-m", "android and benchmark")
+    run = product.run(*one, "--stand-in", "native", "--sustained", "0.03", "-v")
+    assert run.status == 0, run.text
+    assert "inferences a second over 0.03 minutes" in run.text
+    (record,) = run.records.values()
+    assert record.sustained is not None
+    assert record.sustained.threads == 4
+    assert sum(record.sustained.inferences) > 0
+    assert (record.energy, record.sustained.energy) == (None, None)
+    assert "dumpsys" in record.reasons["energy"]
+    assert "dumpsys" in record.sustained.reasons["energy"]
+    page = (run.report / "index.html").read_text()
+    assert "energy not measured: dumpsys battery" in page

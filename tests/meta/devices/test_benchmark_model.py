@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import benchmark, gates
+from suite import benchmark, gates, on_phone
 from suite.cache import Cache, sha256_file
 from suite.devices import benchmark_model
 from suite.devices.adb import Device
@@ -174,7 +174,7 @@ def test_it_runs_behind_the_same_protocol(
     there = session(device, digits_cnn, made, "gpu")
     answers = there.run_many({"image": digits[:3]})
     assert next(iter(answers.values())).shape == (3, 10)
-    seen = benchmark.speed_on_phone(there, {"image": digits[:1]}, TimingPolicy(), 0)
+    seen = on_phone.speed(there, {"image": digits[:1]}, TimingPolicy(), 0)
     assert seen.latency.samples_ns == ()
     assert median_ms(seen.latency) == 34.9
     assert seen.throughput.inferences_per_second == pytest.approx(1000 / 35.1349)
@@ -185,6 +185,9 @@ def test_it_runs_behind_the_same_protocol(
     assert finding.obtained == 34.9
     use = there.memory({"image": digits[:1]}, 5)
     assert (use.loaded_bytes, use.peak_bytes) == (round(63.4883 * 2**20), round(74.6641 * 2**20))
+    told = benchmark.memory(use)
+    assert list(told.phases) == ["load"]
+    assert set(told.reasons) == {"first", "steady", "unique"}
     row = summary_of(seen.latency)
     assert (row.n, row.p50_ms, row.p95_ms) == (1694, 34.9, 38.5)
     assert words.ms(row.p90_ms) == words.NOT_MEASURED

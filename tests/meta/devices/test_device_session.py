@@ -104,12 +104,37 @@ def test_one_run_is_one_sample_of_many(
 def test_it_is_timed_on_the_phone(device: Device, artifact: Path, images: np.ndarray) -> None:
     there = DeviceSession(device, artifact, threads=2, tensors=TENSORS)
     timing = there.time({"image": images[:1]}, QUICK)
-    assert (timing.threads, len(timing.samples_ns), len(timing.warmup_ns)) == (2, 5, 2)
+    assert (timing.threads, len(timing.samples_ns)) == (2, 5)
+    assert len(timing.warmup_ns) >= 2
     assert 0 < min(timing.samples_ns) <= sum(timing.samples_ns) <= timing.wall_ns
     assert timing.load_ns > 0
     assert timing.cpu_ns > 0
-    use = there.memory({"image": images[:1]}, 3)
+    assert timing.others_cpu_ns is not None
+    assert timing.cores
+
+
+def test_memory_on_a_phone_is_told_by_phase(device: Device, artifact: Path, images: np.ndarray) -> None:
+    use = DeviceSession(device, artifact, threads=2, tensors=TENSORS).memory({"image": images[:1]}, 3)
     assert 0 < use.baseline_bytes <= use.loaded_bytes <= use.peak_bytes
+    assert list(use.phases) == ["load", "first", "steady"]
+    for resident, unique in use.phases.values():
+        assert unique is not None
+        assert use.baseline_bytes <= resident <= use.peak_bytes
+        assert unique <= resident
+    assert use.phases["load"][0] == use.loaded_bytes
+    assert use.phases["steady"][1] == use.unique_bytes
+
+
+def test_a_phone_that_hides_a_phase_is_told_so(
+    device: Device, artifact: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    said = json.loads(SAID) | dict.fromkeys(session._TIMED - json.loads(SAID).keys(), 1)
+    said["first_resident_bytes"] = None
+    script = f"head -c 40 /dev/zero > ../output.bin; echo '{json.dumps(said)}'"
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, script))
+    with pytest.raises(StagedError, match="does not show first_resident_bytes in /proc") as caught:
+        there.memory({"image": images[:1]}, 3)
+    assert caught.value.stage is Stage.MEASURE
 
 
 def test_it_runs_behind_a_camera_on_the_phone(device: Device, artifact: Path) -> None:

@@ -1,61 +1,30 @@
-"""What a phone says of its heat, clocks and GPU: real-shaped text, and a stand-in with synthetic programs."""
+"""What a phone says of its heat, clocks, GPU and battery: real-shaped text, and what stand-ins say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import pytest
 
-from suite import benchmark, gates, stats
-from suite.devices import facts, standin, vitals
+from suite.devices import facts, readings, vitals
 from suite.devices.adb import DIRECTORY, Device
-from suite.devices.session import DeviceSession
 from suite.devices.standin import StandIn
 from suite.devices.vitals import Vitals, Watch
 from suite.errors import StagedError
 from suite.record import Stage
-from suite.runtimes.base import TimingPolicy
-from suite.spec import Budget
-from tests.meta.devices.conftest import Artifact
+from tests.meta.devices.synthetic import BATTERY, CLOCKS, THERMAL, asked
 
-# As `dumpsys thermalservice` prints it on Android 13; the cached block is of another time.
-THERMAL = """\
-IsStatusOverride: false
-ThermalEventListeners:
-	callbacks: 2
-Thermal Status: 0
-Cached temperatures:
-	Temperature{mValue=31.0, mType=3, mName=VIRTUAL-SKIN, mStatus=0}
-HAL Ready: true
-HAL connection:
-	ThermalHAL 2.0 connected: yes
-Current temperatures from HAL:
-	Temperature{mValue=44.2, mType=0, mName=BIG, mStatus=0}
-	Temperature{mValue=36.5, mType=3, mName=VIRTUAL-SKIN, mStatus=0}
-	Temperature{mValue=-25.6, mType=2, mName=battery (outside), mStatus=0}
-Current cooling devices from HAL:
-	CoolingDevice{mValue=0, mType=2, mName=thermal-cpufreq-0}
-Temperature static thresholds from HAL:
-	TemperatureThreshold{mType=3, mName=VIRTUAL-SKIN, mHotThrottlingThresholds=[NaN, 39.0, 43.0]}
-"""
-BATTERY = """\
-Current Battery Service state:
-  AC powered: false
-  USB powered: true
-  level: 87
-  scale: 100
-  voltage: 4237
-  temperature: {tenths}
-  technology: Li-ion
-"""
-CLOCKS = "0 1 2 3 576000 1803000\n4 5 6 7 2000000 2850000\n"
+POWER = "/sys/class/power_supply/battery"
 
 
-def printed(thermal: str = THERMAL, battery: str = BATTERY.format(tenths=285), clocks: str = CLOCKS) -> str:
+def printed(
+    thermal: str = THERMAL,
+    battery: str = BATTERY.format(tenths=285),
+    clocks: str = CLOCKS,
+    power: str = "-350000 4000000",
+) -> str:
     return (
         f"\n@@ thermal\n{thermal}\n@@ 0\n\n@@ battery\n{battery}\n@@ 0\n\n@@ clocks\n{clocks}\n@@ 0\n"
         "\n@@ gpu /sys/class/kgsl/kgsl-3d0/gpu_busy_percentage\n37 %\n\n@@ 0\n"
+        f"\n@@ power {POWER}\n{power}\n@@ 0\n"
     )
 
 
@@ -67,6 +36,8 @@ def test_a_phone_that_says_all_is_read() -> None:
     assert seen.battery_c == 28.5
     assert seen.clocks_khz == {"0,1,2,3": (576000, 1803000), "4,5,6,7": (2000000, 2850000)}
     assert seen.gpu_file == "/sys/class/kgsl/kgsl-3d0/gpu_busy_percentage"
+    assert (seen.charging, seen.charge_uah, seen.voltage_mv) == (False, 2843000, 4237)
+    assert seen.power_folder == POWER
     assert not seen.reasons
     assert not seen.silent
     assert seen.heat == ""
@@ -84,6 +55,10 @@ def test_a_phone_that_says_nothing_says_why() -> None:
         "battery_c",
         "clocks_khz",
         "gpu_file",
+        "charging",
+        "charge_uah",
+        "voltage_mv",
+        "power_folder",
     }
     section, why = Watch(before=seen, after=seen, waited_seconds=0).record()
     assert section is None
@@ -122,12 +97,13 @@ def test_a_hot_phone_is_told_by_its_temperature_and_by_its_status(
     ],
 )
 def test_readings_of_a_gpu(text: str, percent: float | None) -> None:
-    assert vitals.busy_percent(text) == percent
+    assert readings.busy_percent(text) == percent
 
 
 def test_a_gpu_that_never_answered_is_null() -> None:
-    assert vitals.gpu_record("file", "cat: file: Permission denied\n") is None
-    assert vitals.gpu_record("file", "10 %\n30 %\n") == {
+    assert readings.gpu_record("file", "") is None
+    assert readings.gpu_record("file", "file idle\nother 10 %\n") is None
+    assert readings.gpu_record("file", "file 10 %\nother 99 %\nfile 30 %\n") == {
         "mean_percent": 20.0,
         "max_percent": 30.0,
         "n": 2,
@@ -135,74 +111,44 @@ def test_a_gpu_that_never_answered_is_null() -> None:
     }
 
 
-# --- the whole path, on a stand-in whose `dumpsys` and `cmd` are synthetic ---------------------
-
-DUMPSYS = f"""#!/system/bin/sh
-# synthetic: answers as a phone would whose battery is as warm as the file says
-case $1 in
-  thermalservice) cat <<'END'
-{THERMAL}END
-  ;;
-  battery) echo "  temperature: $(cat /data/local/tenths)";;
-esac
-"""
-CMD = """#!/system/bin/sh
-# synthetic: keeps what was asked of it
-echo "$@" >> /data/local/asked
-exit $(cat /data/local/refuses 2>/dev/null || echo 0)
-"""
+def test_a_gpu_that_idled_while_the_model_was_loaded_was_busy() -> None:
+    seen = readings.gpu_record("file", "file 0 %\n" * 20 + "file 80 %\n" * readings.LAST)
+    assert seen is not None
+    assert seen["mean_percent"] == 80.0
 
 
-@pytest.fixture
-def synthetic(phone: StandIn) -> Iterator[StandIn]:
-    """A stand-in that answers as a phone would; what it says is made up."""
-    with standin.standins() as (made,):
-        programs = made.folder / "data" / "local" / "bin"
-        programs.mkdir()
-        for name, script in (("dumpsys", DUMPSYS), ("cmd", CMD)):
-            (programs / name).write_text(script)
-            (programs / name).chmod(0o755)
-        tenths(made, 285)
-        yield made
+@pytest.mark.parametrize(
+    ("text", "watts"),
+    [
+        ("-350000 4000000", 1.4),
+        ("350000 4000000", 1.4),  # makers do not agree on the sign
+        ("350 4000000", None),  # thousandths of amperes
+        ("350000", None),
+        ("sh: can't open /sys/class/power_supply/battery/current_now: Permission denied", None),
+        ("", None),
+    ],
+)
+def test_readings_of_a_battery(text: str, watts: float | None) -> None:
+    assert readings.watts(text) == watts
+    seen = vitals.parse(printed(power=text))
+    assert (seen.power_folder == POWER) is (watts is not None)
+    assert ("power_folder" in seen.reasons) is (watts is None)
 
 
-def tenths(phone: StandIn, value: int) -> None:
-    (phone.folder / "data" / "local" / "tenths").write_text(str(value))
+@pytest.mark.parametrize(
+    ("battery", "charging"),
+    [
+        (BATTERY.format(tenths=285), False),
+        (BATTERY.format(tenths=285).replace("status: 3", "status: 2"), True),
+        (BATTERY.format(tenths=285).replace("USB powered: false", "USB powered: true"), True),
+        ("temperature: 285", None),
+    ],
+)
+def test_a_battery_that_is_fed_is_told_from_one_that_gives(battery: str, charging: bool | None) -> None:
+    assert vitals.parse(printed(battery=battery)).charging is charging
 
 
-def asked(phone: StandIn) -> list[str]:
-    file = phone.folder / "data" / "local" / "asked"
-    return [line.split()[-1] for line in file.read_text().splitlines()] if file.exists() else []
-
-
-POLICY = TimingPolicy(warmup_min_runs=1, warmup_min_seconds=0, min_runs=50, min_seconds=0.5)
-
-
-def test_the_whole_path_from_a_phone_to_a_verdict(
-    synthetic: StandIn, digits_cnn: Artifact, digits: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    busy = synthetic.folder / "data" / "local" / "busy"
-    busy.write_text("42 %\n")
-    monkeypatch.setattr(vitals, "GPU_FILES", ("/sys/absent", "/data/local/busy"))
-    monkeypatch.setattr(vitals, "POLL_SECONDS", 0.1)
-    with Device(synthetic.serial, synthetic.adb) as device:
-        session = DeviceSession(device, digits_cnn.path, tensors=digits_cnn.tensors)
-        sample = {"image": digits[:1]}
-        cool = benchmark.speed_on_phone(session, sample, POLICY, 0.3)
-        tenths(synthetic, 431)
-        hot = benchmark.speed_on_phone(session, sample, POLICY, 0.3)
-    assert cool.gpu is not None
-    assert (cool.gpu["mean_percent"], cool.gpu["source"]) == (42.0, "/data/local/busy")
-    assert cool.gpu["n"] >= 1
-    assert cool.thermal is not None
-    assert cool.thermal["before"]["battery_c"] == 28.5
-    assert cool.thermal["contaminated"] == cool.latency.contaminated == ""
-    assert hot.thermal is not None
-    assert hot.thermal["waited_seconds"] >= 0.3
-    assert "its battery is at 43.1 °C" in hot.latency.contaminated
-    assert stats.soundness(hot.latency)[0] is stats.Soundness.CONTAMINATED
-    tight = Budget(max_p50_ms=1e-6)
-    assert [finding.inconclusive for finding in gates.check_latency(hot.latency, tight)] == [True]
+# --- on a stand-in ------------------------------------------------------------------------------
 
 
 def test_a_stand_in_shows_no_heat_and_no_gpu(device: Device) -> None:
