@@ -11,6 +11,7 @@ from suite.stats import NS_PER_MS, Soundness, percentile, too_busy
 
 KEPT_UP = 0.95  # of the camera's frames: one in twenty may be lost before it is seen
 MAX_LATENESS = 0.10  # of the period: a camera later than that is not one, whatever the model did
+CLOSE = 0.20  # of the frames lost, at most: in a second a hiccup of the machine costs as many
 USABLE_FPS = 1.0  # answers a second below which a smooth picture beside them is no real-time app
 
 
@@ -109,6 +110,12 @@ def verdict(realtime: RealTime) -> Verdict:
         if stream.threaded and smooth and seen.processed_fps >= USABLE_FPS:
             return Verdict.WITH_THREADS
     return Verdict.NO
+
+
+def close_call(stream: Stream) -> bool:
+    """Whether so few of the frames that decide were lost that a longer look may decide otherwise."""
+    kept = len(stream.shown_ns if stream.threaded else stream.taken)
+    return 0 < stream.offered - kept <= CLOSE * stream.offered
 
 
 def soundness(realtime: RealTime) -> tuple[Soundness, str]:

@@ -11,7 +11,7 @@ from suite import benchmark
 from suite.devices import power, readings, vitals
 from suite.devices.session import DeviceSession
 from suite.devices.vitals import Vitals, Watch
-from suite.realtime import PLAN, recorded
+from suite.realtime import PLAN, decided, recorded
 from suite.record.camera import RealTime
 from suite.record.costs import Energy, Sustained
 from suite.runtimes.base import CameraPlan, Feed, TimingPolicy
@@ -101,7 +101,9 @@ def realtime(
     plan: CameraPlan = PLAN,
 ) -> RealTime:
     """Both camera-paced schemes, with the phone's heat; where it tells of its GPU, a second time for that."""
-    use, watch = _watched(session, cool_seconds, lambda: session.realtime(frames, image, plan))
+    use, watch = _watched(
+        session, cool_seconds, lambda: decided(lambda plan: session.realtime(frames, image, plan), plan)
+    )
     thermal, unsaid = watch.record()
     if watch.before.gpu_file:
         session.realtime(frames, image, plan, _gpu_files(watch.before))

@@ -10,8 +10,8 @@ import pytest
 from suite import benchmark, frames, realtime
 from suite.errors import StagedError
 from suite.record import Status
-from suite.record.camera import RealTime
-from suite.runtimes.base import CameraPlan
+from suite.record.camera import RealTime, Stream
+from suite.runtimes.base import CameraPlan, CameraUse
 from suite.spec import ImageInput
 from tests.meta.conftest import Subject
 
@@ -72,6 +72,52 @@ def test_a_model_of_two_inputs_is_skipped_with_the_reason(two_headed: Subject) -
 def test_a_slow_model_is_looked_at_for_longer_and_no_longer_than_the_cap() -> None:
     plan = CameraPlan(fps=30, seconds=1, inferences=4, max_seconds=6)
     assert [plan.count(seconds) for seconds in (0.001, 0.5, 60)] == [30, 60, 180]
+
+
+def _use(kept: int, phases: int) -> CameraUse:
+    """A quick look at 30 frames, of which so many are answered in the callback, and all with threads."""
+    taken = tuple((k, k, 1, 1, 1) for k in range(kept))
+    alone, beside = (
+        Stream(
+            threaded=threaded,
+            fps=30.0,
+            offered=30,
+            taken=taken,
+            shown_ns=tuple(range(30)),
+            wall_ns=10**9,
+            cpu_ns=0,
+        )
+        for threaded in (False, True)
+    )
+    told = dict.fromkeys(("load", "first", "real time, with threads"), (phases, None))
+    return CameraUse(
+        streams=(alone, beside), baseline_bytes=0, baseline_unique_bytes=None, peak_bytes=9, phases=told
+    )
+
+
+@pytest.mark.parametrize(("kept", "looks"), [(30, 1), (29, 2), (24, 2), (23, 1), (2, 1), (0, 1)])
+def test_a_close_call_is_looked_at_again_for_longer(kept: int, looks: int) -> None:
+    seconds: list[float] = []
+
+    def look(plan: CameraPlan) -> CameraUse:
+        seconds.append(plan.seconds)
+        return _use(kept, len(seconds))
+
+    use = realtime.decided(look)
+    assert seconds == [1.0, 5.0][:looks]
+    assert use.phases["real time, with threads"] == (looks, None)
+    assert use.phases["first"] == use.phases["load"] == (1, None)
+
+
+def test_a_long_look_is_no_close_call() -> None:
+    seconds: list[float] = []
+
+    def look(plan: CameraPlan) -> CameraUse:
+        seconds.append(plan.seconds)
+        return _use(29, 1)
+
+    realtime.decided(look, replace(realtime.PLAN, seconds=8.0))
+    assert seconds == [8.0]
 
 
 def test_sustained_runs_on_the_real_runtime(classifier: Subject) -> None:
