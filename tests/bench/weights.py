@@ -16,7 +16,7 @@ TOP1 = {"digits_cnn": 0.95}
 TOP1_TRAINED, TOP1_CONDITIONED = 0.90, 0.85
 FLOAT16_DB = 30.0
 INT8_AGREEMENT = 0.95  # of nets trained for real; what int8 costs the others stands in their fixtures
-_TARGET = "host/litert-xnnpack"
+_ENGINE = "litert-xnnpack"  # the weights are the same on all
 
 
 def main(profile: str) -> bool:
@@ -24,14 +24,14 @@ def main(profile: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="pocketproof-bench-") as folder:
         options = ["-n", "2", "-q", "--profile", "full", "--variants", "float32,float16,int8"]
         command = [sys.executable, "-m", "pytest", *options, "-m", "parity or accuracy"]
-        subprocess.run([*command, "--report-dir", folder], capture_output=True, check=False)
+        subprocess.run([*command, "-k", _ENGINE, "--report-dir", folder], capture_output=True, check=False)
         seen = {record.case_id: record for record in store.load(Path(folder)).records}
     held = [_held(spec.name, spec.weights, seen) for spec in discover(BUNDLED)]
     return all(held)
 
 
 def _held(name: str, weights: str, seen: dict[str, Record]) -> bool:
-    wide, half, narrow = (seen.get(f"{name}/{it}/{_TARGET}") for it in ("float32", "float16", "int8"))
+    wide, half, narrow = (seen.get(f"{name}/{it}/host/{_ENGINE}") for it in ("float32", "float16", "int8"))
     if wide is None or half is None or wide.accuracy is None or half.parity is None:
         print(f"FAILS  {name}: no answers were recorded")
         return False
