@@ -12,19 +12,20 @@ from suite import generated
 from suite.accuracy import measure as measure_accuracy
 from suite.contract import PHOTOS, Photos, file
 from suite.contract import measure as measure_contract
+from suite.converters import artifact as artifacts
 from suite.converters import contract as terms
 from suite.converters import inspection
 from suite.converters.interface import interface
 from suite.devices import fleet
-from suite.errors import CaseError
+from suite.errors import CaseError, StagedError
 from suite.feeds import Feeds
 from suite.lab import EVALUATOR, Answers, Lab, first_of
 from suite.matrix import Case
 from suite.parity import align
 from suite.parity import measure as measure_parity
-from suite.record import Stage, StaticCheck
+from suite.record import Stage, StaticCheck, Status
 from suite.record.answers import Accuracy, Contract, Parity
-from suite.spec import Array, Target
+from suite.spec import VARIANTS, Array, Target
 
 STATIC_SECONDS = 300.0
 FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
@@ -38,8 +39,35 @@ def static(lab: Lab, case: Case, path: Path, *, inference: bool = True) -> dict[
     if case.variant.format != "coreml":
         return lab.floors(case.spec).check(path, case.variant, converted=lab.converted(case))
     few = _few(lab.subject(case.spec).feeds) if inference else None
-    found: dict[str, StaticCheck] = _ask_core_ml(lab, case, path, "check", case.artifact is None, few)
+    converted, reference = lab.converted(case), _float32_program(lab, case)
+    more = (converted, few, reference if isinstance(reference, Path) else None)
+    found: dict[str, StaticCheck] = _ask_core_ml(lab, case, path, "check", *more)
+    if isinstance(reference, str):
+        found["graph"] = StaticCheck(status=Status.SKIPPED, message=reference)
     return found
+
+
+def _float32_program(lab: Lab, case: Case) -> Path | str | None:
+    """The float32 ML program that the numbers of a Core ML artifact are held to; a reason where none is.
+
+    None for the older networks, which are lists of layers.
+    """
+    if case.variant.name == "neuralnetwork":
+        return None
+    subject = lab.subject(case.spec)
+    try:
+        path, _ = artifacts.artifact(
+            subject.original,
+            VARIANTS["mlprogram_float32"],
+            subject.feeds,
+            lab.cache,
+            deployment_target=lab.deployment_target,
+        )
+    except StagedError as error:
+        if lab.converted(case):
+            raise
+        return f"not applicable: there is no float32 conversion to hold it to: {error}"
+    return path
 
 
 def parity(lab: Lab, case: Case, path: Path, sha256: str) -> Parity:

@@ -24,13 +24,13 @@ import numpy as np
 
 from suite.converters.activations import HALF, SAME, Expected, wrong_range
 from suite.converters.flatbuffer import Flatbuffer
-from suite.converters.pairing import Layout, Pair, Wrong, match
+from suite.converters.holding import Wrong, judged, unlike, unpaired
+from suite.converters.pairing import Layout, Pair, match
 from suite.converters.rounding import BIAS, CHANNEL_AXIS, WEIGHTS
 from suite.record import StaticCheck, Status
 from suite.spec import Array
 
-MOST = 0.25  # the share of a file that may be faulty; beyond it was made differently
-_SHOWN = 3
+_REFERENCE = "the float32 conversion"
 
 
 def check(
@@ -46,17 +46,14 @@ def check(
     try:
         pairing = match(reference, artifact)
     except Wrong as wrong:
-        if converted:
-            return {"graph": StaticCheck(status=Status.FAILED, message=str(wrong))}
-        reason = f"not applicable: {wrong}, so that its constants have no counterparts"
-        return {"graph": StaticCheck(status=Status.SKIPPED, message=reason)}
+        return {"graph": unpaired(wrong, converted)}
     words = f"{len(reference.operators)} operators, wired and configured as in the float32 conversion"
     found = {"graph": StaticCheck(status=Status.PASSED, message=words)}
     biases = [pair for pair in pairing.constants if pair.place == BIAS.get(pair.operator)]
     others = [pair for pair in pairing.constants if pair.place != BIAS.get(pair.operator)]
 
     def judge(name: str, items: Sequence[Any], problem: Callable[[Any], str]) -> None:
-        found[name] = _judged(items, problem, name, converted)
+        found[name] = judged(items, problem, name, converted, _REFERENCE)
 
     judge("weights", others, lambda pair: _weights(artifact, pair, converted))
     judge("biases", biases, lambda pair: _bias(artifact, pair, converted))
@@ -74,20 +71,6 @@ def check(
 def _reference(path: Path) -> Layout:
     """The float32 conversion, an entry of the cache, which many artifacts are held to one after another."""
     return Layout(path)
-
-
-def _judged(items: Sequence[Any], problem: Callable[[Any], str], what: str, converted: bool) -> StaticCheck:
-    """The problems with some items, in one outcome."""
-    problems = [words for item in items if (words := problem(item))]
-    if not problems:
-        return StaticCheck(status=Status.PASSED, message=f"{len(items)} {what} as in the float32 conversion")
-    more = f"; and {len(problems) - _SHOWN} more" if problems[_SHOWN:] else ""
-    told = "; ".join(problems[:_SHOWN]) + more
-    if not converted and len(problems) > MOST * len(items):
-        reason = f"not applicable: {len(problems)} of {len(items)} {what} are chosen by other rules: {told}"
-        return StaticCheck(status=Status.SKIPPED, message=reason)
-    advice = "Convert again from the original; altered or stale files look so"
-    return StaticCheck(status=Status.FAILED, message=f"{told}. {advice}")
 
 
 def _weights(artifact: Layout, pair: Pair, converted: bool) -> str:
@@ -119,13 +102,8 @@ def _weights(artifact: Layout, pair: Pair, converted: bool) -> str:
 
 def _plain(where: str, expected: Array, found: Array, converted: bool) -> str:
     """A constant that is not quantised: equal, or as close as its type can be."""
-    if found.dtype == np.float16:
-        expected = np.clip(expected, -65504, 65504).astype(np.float16)
-    if np.array_equal(found, expected):
+    if not (count := int(unlike(expected, found, converted).sum())):
         return ""
-    if not converted and found.dtype.kind == "f" and np.allclose(found, expected, rtol=2e-3, atol=1e-6):
-        return ""
-    count = int((found != expected).sum())
     return f"{count} of {found.size} values of {where} differ from the float32 conversion's as {found.dtype}"
 
 

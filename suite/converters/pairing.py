@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.converters.flatbuffer import Flatbuffer
+from suite.converters.holding import Wrong
 from suite.converters.rounding import Step
 from suite.spec import Array
 
@@ -17,10 +18,6 @@ _INT4 = 17  # two values a byte, the lower half first
 _MORE_TYPES = {3: np.uint8, 6: np.bool_, 10: np.float64, _INT4: np.int8}
 # What a quantised operator says beside its task.
 _OF_QUANTISATION = frozenset({"asymmetricQuantizeInputs", "potScaleInt16", "quantizedBiasType", "quantSpec"})
-
-
-class Wrong(Exception):
-    """What was found, and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ def _execute(
                 answers = _branch(step, values, keep_all, seen, budget)
             else:
                 answers = _answers(step, values, keep_all)
+                if step.memo:
+                    budget.hold(f"prepared for {step.place}", _bytes(step.memo))
         except _REFUSALS as error:
             raise failure(step, str(error)) from error
         except MemoryError:
@@ -200,6 +202,8 @@ def _execute(
 def _bytes(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
     return sum(map(_bytes, value)) if isinstance(value, list) else 0
 
 

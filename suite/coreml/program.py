@@ -28,6 +28,7 @@ class Program:
 
     `inputs` and `outputs`: name -> declared type. `block` is executed by
     `suite.coreml.plan.execute`. `constants` are values that it starts from.
+    `packed` are the operations that these were unpacked by, by name.
     `labels` are the classes of a classifier, in the order of its scores.
     `takes` is what one pass needs in memory and work, by what is declared.
     """
@@ -35,7 +36,8 @@ class Program:
     def __init__(self, saved: Saved) -> None:
         self._saved = saved
         self.constants: dict[str, Any] = {}
-        self._packed: dict[str, Declared] = {}
+        self.packed: dict[str, Step] = {}
+        self._read_before: dict[_Stored, Any] = {}  # while the program is read
         self._defined: dict[str, Declared | None] = {}
         self._names: dict[str, str] = {}  # of the outer block: name -> what it is called in the plan
         self._visible = self._names  # of the block that is read
@@ -46,13 +48,14 @@ class Program:
         function = self._main()
         body = self._body(function)
         _refuse_unknown(body)
-        self._check_unpacked(body)
+        self._check_constants(body)
         self._taken.update(output.name for one in body.operations for output in one.outputs)
         self.inputs = self._inputs(function)
         self.block = self._block(body, tuple(self.inputs), 0)
         finish(self.block, self.block.outputs)
         self.takes = estimate.check(self.block, self._defined, self.constants)
         self.outputs = {name: self._defined[name] for name in self.block.outputs}
+        self._read_before.clear()
 
     def _main(self) -> Any:
         program = self._saved.spec.mlProgram
@@ -67,17 +70,21 @@ class Program:
             raise self._bad(f"its function has no body for {function.opset[:40]!r}")
         return bodies[function.opset]
 
-    def _check_unpacked(self, body: Any) -> None:
-        """Compressed weights are small in the file alone: add up what they unpack to."""
-        total = 0
+    def _check_constants(self, body: Any) -> None:
+        """Halves and compressed weights are small in the file alone: add up what they unpack to."""
+        total, seen = 0, set[_Stored]()
         for operation in _operations(body):
             if operation.type.startswith("constexpr_"):
                 total += sum(4 * max(0, declared_type(one.type).elements) for one in operation.outputs)
-                if total > MOST_LIVE_BYTES:
-                    raise self._bad(
-                        f"its weights unpack to more than {MOST_LIVE_BYTES >> 30} GiB, from "
-                        f"{_place(operation)} on: the file is damaged, or hostile"
-                    )
+            for value in _values(operation):
+                if (key := _stored(value)) is not None and key not in seen:
+                    seen.add(key)
+                    total += _copied_bytes(key[2])
+            if total > MOST_LIVE_BYTES:
+                raise self._bad(
+                    f"its weights unpack to more than {MOST_LIVE_BYTES >> 30} GiB, from "
+                    f"{_place(operation)} on: the file is damaged, or hostile"
+                )
 
     def _inputs(self, function: Any) -> dict[str, Declared]:
         found: dict[str, Declared] = {}
@@ -261,6 +268,9 @@ class Program:
             return [self._value(value, place) for value in values]
         if kind != "tensorType":
             raise Unsupported(f"the constant {place} is a {kind}", stage=Stage.LOAD)
+        key = _stored(message)
+        if key in self._read_before:
+            return self._read_before[key]
         declared = declared_type(message.type)
         check_room(declared, f"the constant {place}")
         if -1 in declared.shape:
@@ -269,7 +279,10 @@ class Program:
             array = self._saved.array(message)
         except (ValueError, TypeError, OverflowError) as error:
             raise self._bad(f"the constant {place} cannot be read ({error})") from error
-        return self._read(array, declared, place)
+        value = self._read(array, declared, place)
+        if key is not None:
+            self._read_before[key] = value
+        return value
 
     def _read(self, array: Array, declared: Declared, place: str) -> Any:
         if declared.dtype == "string":
@@ -299,12 +312,36 @@ class Program:
         execute(Block((), (), [step]), values)
         for name, _ in step.outputs:
             self._keep(name, values[name])
+            self.packed[name] = step
 
     def _bad(self, what: str) -> CaseError:
         return CaseError(
             f"{self._saved.path.name} cannot be executed: {what}. Convert it again, or copy it anew",
             stage=Stage.LOAD,
         )
+
+
+_Stored = tuple[str, int, Declared]  # file, offset in it, and what is said to be there
+
+
+def _stored(value: Any) -> _Stored | None:
+    """Where a constant lies in a weights file; None for one that is written in the program."""
+    if value.WhichOneof("value") != "blobFileValue":
+        return None
+    return value.blobFileValue.fileName, value.blobFileValue.offset, declared_type(value.type)
+
+
+def _values(operation: Any) -> Iterator[Any]:
+    """The constants that an operation holds itself."""
+    yield from operation.attributes.values()
+    for argument in operation.inputs.values():
+        yield from (one.value for one in argument.arguments if one.WhichOneof("binding") == "value")
+
+
+def _copied_bytes(declared: Declared) -> int:
+    """What a stored constant takes in memory; nothing where it is seen as it lies in the file."""
+    each = 4 if declared.dtype == "float16" else 1 if declared.dtype in _BITS else 0
+    return each * max(0, declared.elements)
 
 
 def _several(kind: str, name: str, values: list[Any]) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.converters import constants
 from suite.converters.flatbuffer import Flatbuffer
+from suite.converters.holding import judged
 from suite.faults import FAULTS
 from suite.floor import Floors
 from suite.record import Status
@@ -162,9 +162,12 @@ def test_a_graph_of_other_operators_is_not_applicable_and_says_so(
 
 def test_a_few_faulty_layers_of_a_file_made_elsewhere_are_faults() -> None:
     items = ["a", "b", "c", "d"]
-    judged = constants._judged(items, lambda one: "wrong" if one == "a" else "", "weights", False)
-    assert judged.status is Status.FAILED
-    judged = constants._judged(items, lambda one: "wrong" if one < "c" else "", "weights", False)
-    assert judged.status is Status.SKIPPED
-    judged = constants._judged(items, lambda one: "wrong" if one < "c" else "", "weights", True)
-    assert judged.status is Status.FAILED
+
+    def status(faulty: str, *, converted: bool) -> Status:
+        words = dict.fromkeys(faulty, "wrong")
+        return judged(items, lambda one: words.get(one, ""), "weights", converted, "the other").status
+
+    assert status("", converted=True) is Status.PASSED
+    assert status("a", converted=False) is Status.FAILED
+    assert status("ab", converted=False) is Status.SKIPPED
+    assert status("ab", converted=True) is Status.FAILED

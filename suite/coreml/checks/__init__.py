@@ -2,7 +2,8 @@
 
 Each is a function of a `Subject` that answers what was found, or raises Wrong.
 A damaged file fails the check that meets the damage. One of them needs samples:
-whether activations fit into float16 is seen only where they are computed.
+whether activations fit into float16 is seen only where they are computed. And
+some need the float32 conversion: each number is held to what it is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from suite.converters.contract import Told
 from suite.converters.interface import Interface
-from suite.coreml.checks import activations, features, photo, precision, storage
+from suite.coreml.checks import activations, constants, features, photo, precision, storage
 from suite.coreml.checks.subject import Subject, Wrong
 from suite.errors import CaseError
 from suite.record import Stage, StaticCheck, Status
@@ -44,11 +45,13 @@ def check(
     interface: Interface,
     converted: bool = True,
     samples: Mapping[str, Array] | None = None,
+    reference: Path | None = None,
 ) -> dict[str, StaticCheck]:
     """Every check by name; where the package cannot be opened, only that one.
 
     `samples`: (n, ...) by input name, as the original takes them; without
-    them the check of activations is not among the answers.
+    them the check of activations is not among the answers. `reference`: the
+    float32 ML program of the same model, to which all numbers are held.
     """
     subject = Subject(path, variant, interface, converted, samples)
     found = {"package": _outcome(storage.package, subject)}
@@ -56,7 +59,16 @@ def check(
         found |= {name: _outcome(one, subject) for name, one in CHECKS.items()}
         if samples is not None:
             found[ACTIVATIONS] = _outcome(activations.activations, subject)
+        if reference is not None:
+            found |= _numbers(subject, reference)
     return found
+
+
+def _numbers(subject: Subject, reference: Path) -> dict[str, StaticCheck]:
+    try:
+        return constants.check(subject, reference)
+    except Exception as error:  # a hostile file leads a reader anywhere
+        return {"graph": _strange(error)}
 
 
 def told(path: Path, variant: str, interface: Interface) -> Told:
@@ -91,7 +103,11 @@ def _outcome(one: Check, subject: Subject) -> StaticCheck:
     except (Wrong, CaseError) as error:
         return StaticCheck(status=Status.FAILED, message=str(error))
     except Exception as error:  # a hostile file leads a reader anywhere
-        return StaticCheck(
-            status=Status.FAILED,
-            message=f"the file is put together as no converter does it ({type(error).__name__}: {error})",
-        )
+        return _strange(error)
+
+
+def _strange(error: Exception) -> StaticCheck:
+    return StaticCheck(
+        status=Status.FAILED,
+        message=f"the file is put together as no converter does it ({type(error).__name__}: {error})",
+    )

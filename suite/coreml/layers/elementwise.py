@@ -80,7 +80,8 @@ for _names, _function in (
 
 @layer("average")
 def _average(p: Any) -> Layer:
-    return lambda *values: sum(values[1:], values[0]) / np.float32(len(values))
+    total = _folded(np.add)(p)
+    return lambda *values: total(*values) / np.float32(len(values))
 
 
 def _simple(name: str) -> Callable[[Any], Layer]:
@@ -109,13 +110,19 @@ def _clip(p: Any) -> Layer:
 def _scale(p: Any) -> Layer:
     scale = weights(p.scale, tuple(integers(p.shapeScale)))
     bias = weights(p.bias, tuple(integers(p.shapeBias))) if p.hasBias else None
-    return lambda x: x * _image(scale) + (np.float32(0) if bias is None else _image(bias))
+    scaled, shifted = operator("mul"), operator("add")
+
+    def run(x: Array) -> Array:
+        answer: Array = scaled(x, _image(scale))
+        return answer if bias is None else shifted(answer, _image(bias))
+
+    return run
 
 
 @layer("bias")
 def _bias(p: Any) -> Layer:
     bias = weights(p.bias, tuple(integers(p.shape)))
-    return lambda x: x + _image(bias)
+    return lambda x: operator("add")(x, _image(bias))
 
 
 def _image(values: Array) -> Array:

@@ -29,7 +29,7 @@ def _batchnorm(p: Any) -> Layer:
 @layer("mvn")
 def _mvn(p: Any) -> Layer:
     axes = [-3, -2, -1] if p.acrossChannels else [-2, -1]
-    epsilon = float(p.epsilon) or 1e-5
+    epsilon = float(p.epsilon) or 1e-6
 
     def run(x: Array) -> Array:
         centred = x - x.mean(axis=tuple(axes), keepdims=True)

@@ -18,11 +18,9 @@ def _inner_product(p: Any) -> Layer:
     bias = weights(p.bias, (int(p.outputChannels),)) if p.hasBias else None
 
     def run(x: Array) -> Array:
-        if x.ndim >= 3 and x.shape[-2:] == (1, 1) and x.shape[-3] == weight.shape[1]:
-            answer: Array = operator("linear")(x[..., 0, 0], weight, bias)
-            return answer[..., None, None]
-        product: Array = operator("linear")(x, weight, bias)
-        return product
+        rows = x.reshape(*x.shape[:-3], -1) if x.ndim > 3 else x  # channels of an image are read as one row
+        answer: Array = operator("linear")(rows, weight, bias)
+        return answer[..., None, None] if x.ndim > 3 else answer
 
     return run
 
@@ -31,11 +29,13 @@ def _inner_product(p: Any) -> Layer:
 def _batched_matmul(p: Any) -> Layer:
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
     if not p.HasField("weights") or not rows:
-        return lambda x, y: operator("matmul")(x, y, p.transposeA, p.transposeB)
-    # The weights are written column by column.
+        return lambda x, y: operator("matmul")(
+            x[None] if x.ndim == 1 else x, y[:, None] if y.ndim == 1 else y, p.transposeA, p.transposeB
+        )
+    # The weights are written column by column; with one input nothing is transposed.
     weight = weights(p.weights, (columns, rows))
     bias = weights(p.bias, (columns,)) if p.hasBias else None
-    return lambda x: operator("linear")(np.swapaxes(x, -1, -2) if p.transposeA else x, weight, bias)
+    return lambda x: operator("linear")(x, weight, bias)
 
 
 @layer("embedding", "embeddingND")
@@ -46,8 +46,12 @@ def _embedding(p: Any) -> Layer:
     bias = weights(p.bias, (int(width),)) if p.hasBias else np.float32(0)
 
     def run(x: Array) -> Array:
-        if not x.ndim or x.shape[-1] != 1:
+        image = legacy and x.ndim > 3  # one place a sample, and its row as the sample's channels
+        ones = (1, 1, 1) if image else (1,)
+        if x.shape[-len(ones) :] != ones:
             raise OpError(f"places of {x.shape}")
-        return np.asarray(operator("gather")(table, whole_numbers(x[..., 0])) + bias)
+        places = x.reshape(x.shape[: -len(ones)])
+        answer = np.asarray(operator("gather")(table, whole_numbers(places)) + bias)
+        return answer[..., None, None] if image else answer
 
     return run

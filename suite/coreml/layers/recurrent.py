@@ -16,18 +16,19 @@ from suite.coreml.ops.registry import OpError, room
 from suite.spec import Array
 
 Function = Callable[[Array], Array]
+_BOUND = np.float32(50)  # of what goes into a gate, and of a cell where the layer states none
 
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
-    """`w x + r h + b` of one gate; b is zeros where the layer has none."""
+    """`w x + r h + b` of one gate, within bounds; b is zeros where the layer has none."""
 
     w: Array
     r: Array
     b: Array
 
-    def __call__(self, x: Array, h: Array) -> Array:
-        return np.asarray(x @ self.w.T + h @ self.r.T + self.b)
+    def __call__(self, x: Array, h: Array, peep: Array | float = 0.0) -> Array:
+        return np.clip(x @ self.w.T + h @ self.r.T + peep + self.b, -_BOUND, _BOUND)
 
 
 def _gate(p: Any, names: tuple[str, str, str], inside: int, hidden: int, biased: bool) -> _Gate:
@@ -144,19 +145,19 @@ class _LSTM:
             else np.zeros(hidden, np.float32)
             for name in ("input", "forget", "output")
         ]
-        self._limit = np.float32(options.cellClipThreshold or np.inf)
+        self._limit = np.float32(options.cellClipThreshold) or _BOUND
         self._inner, self._cell, self._act = acts
 
     def __call__(self, steps: Array, h: Array, c: Array, backwards: bool) -> tuple[list[Array], Array, Array]:
         seen = []
         for step in steps[::-1] if backwards else steps:
-            into = self._inner(self._into(step, h) + self._look[0] * c)
+            into = self._inner(self._into(step, h, self._look[0] * c))
             if self._keep is None:
                 keep = np.float32(1) - into
             else:
-                keep = self._inner(self._keep(step, h) + self._more + self._look[1] * c)
+                keep = self._inner(self._keep(step, h, self._look[1] * c + self._more))
             c = np.clip(keep * c + into * self._cell(self._new(step, h)), -self._limit, self._limit)
-            h = self._inner(self._out(step, h) + self._look[2] * c) * self._act(c)
+            h = self._inner(self._out(step, h, self._look[2] * c)) * self._act(c)
             seen.append(h)
         return seen, h, c
 

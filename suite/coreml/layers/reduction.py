@@ -22,8 +22,12 @@ for _kind, _name in (
 
 @layer("reduce")
 def _reduce(p: Any) -> Layer:
-    names = ("sum", "mean", "prod", "log_sum", "sum_square", "l1_norm", "l2_norm", "max", "min")
+    names = ("sum", "mean", "prod", "sum", "sum_square", "l1_norm", "l2_norm", "max", "min")
     if p.mode >= len(names):
         return lambda x: operator("reduce_argmax")(x, {2: -3, 3: -2, 4: -1}[p.axis], True)
     axes = ([-3, -2, -1], [-2, -1], [-3], [-2], [-1])[p.axis]
-    return lambda x: operator(f"reduce_{names[p.mode]}")(x, axes, True)
+    reduced = operator(f"reduce_{names[p.mode]}")
+    if p.mode == 3:  # the sum of logarithms, not the logarithm of the sum
+        logarithm, epsilon = operator("log"), float(p.epsilon) or 1e-6
+        return lambda x: reduced(logarithm(x, epsilon), axes, True)
+    return lambda x: reduced(x, axes, True)

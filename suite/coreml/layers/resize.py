@@ -45,6 +45,7 @@ def _crop(p: Any) -> Layer:
 @layer("upsample")
 def _upsample(p: Any) -> Layer:
     factors = [float(one) for one in p.fractionalScalingFactor] or [float(one) for one in p.scalingFactor]
+    factors = factors or [1.0, 1.0]
     if len(factors) != 2:
         raise OpError(f"{len(factors)} scaling factors")
     if not p.mode:
@@ -58,5 +59,5 @@ _SAMPLING = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "DEFAULT", "OFFSET_CORNERS
 
 @layer("resizeBilinear")
 def _resize_bilinear(p: Any) -> Layer:
-    size, mode = integers(p.targetSize), _SAMPLING[p.mode.samplingMethod]
+    size, mode = integers(p.targetSize) or [1, 1], _SAMPLING[p.mode.samplingMethod]
     return lambda x: operator("resize_bilinear")(x, *size, mode)

@@ -98,7 +98,7 @@ def _repeat(p: Any) -> Layer:
     def run(x: Array) -> Array:
         if x.ndim < 5:
             raise OpError(f"a sequence of rank {x.ndim}")
-        times = [int(p.nRepetitions) if axis == x.ndim - 5 else 1 for axis in range(x.ndim)]
+        times = [int(p.nRepetitions) or 1 if axis == x.ndim - 5 else 1 for axis in range(x.ndim)]
         answer: Array = operator("tile")(x, times)
         return answer
 

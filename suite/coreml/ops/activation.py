@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.ops.elementwise import erf
-from suite.coreml.ops.registry import OpError, as_channels, axis_of, op
+from suite.coreml.ops.registry import OpError, as_channels, axis_of, op, real
 from suite.spec import Array
 
 
@@ -28,14 +28,14 @@ def relu6(x: Array, out: Array | None = None) -> Array:
 @op("clamped_relu")
 def clamped_relu(x: Array, alpha: Any, beta: Any) -> Array:
     """Leaky below 0, and at most beta."""
-    alpha, beta = np.float32(alpha), np.float32(beta)
+    alpha, beta = np.float32(real(alpha)), np.float32(real(beta))
     return np.asarray(np.minimum(np.where(x > 0, x, x * alpha), beta))
 
 
 @op("leaky_relu")
 def leaky_relu(x: Array, alpha: Any) -> Array:
     """`x` above 0, `alpha x` below."""
-    return np.asarray(np.where(x < 0, x * np.float32(alpha), x))
+    return np.asarray(np.where(x < 0, x * np.float32(real(alpha)), x))
 
 
 @op("prelu")
@@ -50,7 +50,7 @@ def prelu(x: Array, alpha: Array) -> Array:
 @op("elu")
 def elu(x: Array, alpha: Any = 1.0) -> Array:
     """`x` above 0, `alpha (exp(x) - 1)` below."""
-    return np.asarray(np.where(x > 0, x, np.float32(alpha) * np.expm1(np.minimum(x, np.float32(0)))))
+    return np.asarray(np.where(x > 0, x, np.float32(real(alpha)) * np.expm1(np.minimum(x, np.float32(0)))))
 
 
 @op("gelu")
@@ -93,20 +93,20 @@ def silu(x: Array) -> Array:
 @op("sigmoid_hard")
 def sigmoid_hard(x: Array, alpha: Any = 0.2, beta: Any = 0.5) -> Array:
     """`alpha x + beta` between 0 and 1."""
-    answer = x * np.float32(alpha) + np.float32(beta)
+    answer = x * np.float32(real(alpha)) + np.float32(real(beta))
     return np.asarray(np.clip(answer, np.float32(0), np.float32(1)))
 
 
 @op("linear_activation")
 def linear_activation(x: Array, alpha: Any, beta: Any = 0.0) -> Array:
     """`alpha x + beta`."""
-    return np.asarray(x * np.float32(alpha) + np.float32(beta))
+    return np.asarray(x * np.float32(real(alpha)) + np.float32(real(beta)))
 
 
 @op("scaled_tanh")
 def scaled_tanh(x: Array, alpha: Any = 1.0, beta: Any = 1.0) -> Array:
     """`alpha tanh(beta x)`."""
-    return np.asarray(np.float32(alpha) * np.tanh(x * np.float32(beta)))
+    return np.asarray(np.float32(real(alpha)) * np.tanh(x * np.float32(real(beta))))
 
 
 @op("softplus")
@@ -132,7 +132,7 @@ def softsign(x: Array) -> Array:
 @op("thresholded_relu", exact=True)
 def thresholded_relu(x: Array, alpha: Any = 1.0) -> Array:
     """`x` from alpha on, else 0."""
-    return np.asarray(np.where(x >= np.float32(alpha), x, np.float32(0)))
+    return np.asarray(np.where(x >= np.float32(real(alpha)), x, np.float32(0)))
 
 
 @op("softmax")

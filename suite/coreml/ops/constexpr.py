@@ -42,14 +42,14 @@ def constexpr_blockwise_shift_scale(
     """`scale (data - offset)`, each of them for a block of the data."""
     real = data.astype(np.float32)
     if offset is not None:
-        real -= _spread(offset, data.shape).astype(np.float32)
+        real -= spread(offset, data.shape).astype(np.float32)
         if half:  # coremltools subtracts in the type of the scale
             real = to_half(real)
-    real *= _spread(scale, data.shape)
+    real *= spread(scale, data.shape)
     return real
 
 
-def _spread(values: Array, shape: tuple[int, ...]) -> Array:
+def spread(values: Array, shape: tuple[int, ...]) -> Array:
     """Blocks' values, repeated to the shape of the data."""
     values = np.asarray(values)
     fits = values.ndim == len(shape) and all(

@@ -231,6 +231,7 @@ def _depthwise(
         )[:, 0]
     key = f"rows of {out[-1]}"
     if key not in memo:  # weights side by side as often as a row has pixels
+        room((*kernel, channels, out[-1]))
         flat = weight.reshape(channels, -1).T.astype(np.float32)
         memo[key] = np.ascontiguousarray(np.tile(flat, (1, out[-1])))
     rows = memo[key]

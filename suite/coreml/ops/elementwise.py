@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.coreml.ops.registry import OpError, integer, op, room
+from suite.coreml.ops.registry import OpError, as_channels, axis_of, op, real, room
 from suite.spec import Array
 
 # MIL's names of types, and what a tensor of each is held as.
@@ -140,33 +140,33 @@ op("logical_not")(lambda x: np.logical_not(x))
 def inverse(x: Array, epsilon: Any = 1e-4) -> Array:
     """`1 / (x + epsilon)`."""
     with np.errstate(divide="ignore"):
-        return np.asarray(np.reciprocal(x + np.float32(epsilon)))
+        return np.asarray(np.reciprocal(x + np.float32(real(epsilon))))
 
 
 @op("log")
 def log(x: Array, epsilon: Any = 1e-45) -> Array:
     """`log(x + epsilon)`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(x + np.float32(epsilon)))
+        return np.asarray(np.log(x + np.float32(real(epsilon))))
 
 
 @op("rsqrt")
 def rsqrt(x: Array, epsilon: Any = 1e-12) -> Array:
     """`1 / sqrt(x + epsilon)`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.float32(1) / np.sqrt(x + np.float32(epsilon)))
+        return np.asarray(np.float32(1) / np.sqrt(x + np.float32(real(epsilon))))
 
 
 @op("threshold", exact=True)
 def threshold(x: Array, alpha: Any) -> Array:
     """`max(x, alpha)`."""
-    return np.asarray(np.maximum(x, np.asarray(alpha).astype(x.dtype)))
+    return np.asarray(np.maximum(x, x.dtype.type(real(alpha))))
 
 
 @op("clip", exact=True)
 def clip(x: Array, alpha: Any, beta: Any) -> Array:
     """Between alpha and beta."""
-    return np.asarray(np.minimum(np.maximum(x, np.float32(alpha)), np.float32(beta)))
+    return np.asarray(np.minimum(np.maximum(x, np.float32(real(alpha))), np.float32(real(beta))))
 
 
 @op("cast", view=True)
@@ -197,27 +197,26 @@ def quantize(
     if output_dtype not in ("int8", "uint8"):
         raise OpError(f"output_dtype is {output_dtype!r}: known are int8, uint8")
     limits = np.iinfo(output_dtype)
-    steps = np.rint(input / _along(scale, input.ndim, axis))
+    steps = np.rint(input / _along(scale, input, axis))
     if zero_point is not None:
-        steps = steps + _along(zero_point, input.ndim, axis).astype(np.float32)
+        steps = steps + _along(zero_point, input, axis).astype(np.float32)
     return np.asarray(np.clip(steps, limits.min, limits.max).astype(output_dtype))
 
 
 @op("dequantize")
 def dequantize(input: Array, scale: Array, zero_point: Array | None = None, axis: Any = None) -> Array:
     """`scale (input - zero_point)`."""
-    real = input.astype(np.float32)
+    numbers = input.astype(np.float32)
     if zero_point is not None:
-        real -= _along(zero_point, input.ndim, axis).astype(np.float32)
-    return np.asarray(real * _along(scale, input.ndim, axis))
+        numbers -= _along(zero_point, input, axis).astype(np.float32)
+    return np.asarray(numbers * _along(scale, input, axis))
 
 
-def _along(values: Array, rank: int, axis: Any) -> Array:
+def _along(values: Array, x: Array, axis: Any) -> Array:
+    """One value, or one for each place along an axis of x."""
     values = np.asarray(values)
     if values.ndim == 0:
         return values
-    shape = [1] * rank
-    if axis is None or not -rank <= integer(axis) < rank or values.ndim != 1:
-        raise OpError(f"values of {values.shape} along axis {axis} of a tensor of rank {rank}")
-    shape[integer(axis)] = -1
-    return values.reshape(shape)
+    if axis is None or values.ndim != 1 or values.size not in (1, x.shape[axis_of(axis, x.ndim)]):
+        raise OpError(f"values of {values.shape} along axis {axis} of a tensor of {x.shape}")
+    return as_channels(values, x.ndim, axis_of(axis, x.ndim))

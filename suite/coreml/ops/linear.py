@@ -78,8 +78,10 @@ def scaled_dot_product_attention(
     spend(*query.shape[:-1], key.shape[-2], query.shape[-1] + value.shape[-1] + ELEMENT_WORK)
     scores = np.matmul(query, np.swapaxes(key, -1, -2)) / np.float32(math.sqrt(query.shape[-1]))
     if attn_mask is not None:
+        room(np.broadcast_shapes(scores.shape, attn_mask.shape))
         if attn_mask.dtype == np.bool_:
             scores = np.where(attn_mask, scores, np.float32(-np.inf))
         else:
             scores = scores + attn_mask
-    return np.asarray(np.matmul(softmax(scores), value))
+    answer: Array = matmul(softmax(scores), value)
+    return answer

@@ -26,6 +26,8 @@ def batch_norm(
     if "scale" not in memo:
         if x.ndim < 2 or mean.shape != (x.shape[1],) or variance.shape != mean.shape:
             raise OpError(f"means of {mean.shape} for a tensor of {x.shape}")
+        if any(one is not None and one.shape != mean.shape for one in (gamma, beta)):
+            raise OpError(f"a scale or shift that is not one for each of {mean.shape[0]} channels")
         scale = 1.0 / np.sqrt(variance.astype(np.float64) + real(epsilon))
         if gamma is not None:
             scale = scale * gamma
@@ -86,7 +88,7 @@ def l2_norm(x: Array, epsilon: Any = 1e-6) -> Array:
     if x.ndim < 3:
         raise OpError(f"l2_norm of a tensor of rank {x.ndim}")
     total = np.square(x).sum(axis=(-3, -2, -1), keepdims=True)
-    answer: Array = x / np.sqrt(total + np.float32(epsilon))
+    answer: Array = x / np.sqrt(total + np.float32(real(epsilon)))
     return answer
 
 
@@ -104,6 +106,6 @@ def local_response_norm(x: Array, size: Any, alpha: Any = 1e-4, beta: Any = 0.75
     low = np.clip(np.arange(channels) - before, 0, channels)
     high = np.clip(np.arange(channels) - before + size, 0, channels)
     energy = (running[:, high] - running[:, low]).astype(np.float32)
-    base = np.float32(k) + np.float32(alpha) / np.float32(size) * energy
-    answer: Array = x / np.power(base, np.float32(beta))
+    base = np.float32(real(k)) + np.float32(real(alpha)) / np.float32(size) * energy
+    answer: Array = x / np.power(base, np.float32(real(beta)))
     return answer

@@ -29,9 +29,13 @@ def _function(name: str) -> Callable[[Array], Array]:
     return _ACTIVATIONS[name]
 
 
-def _gates(x: Array, weight_ih: Array, weight_hh: Array, count: int, initial: Array) -> int:
+def _gates(
+    x: Array, weight_ih: Array, weight_hh: Array, count: int, initial: Array, *biases: Array | None
+) -> int:
     """The hidden size, once the shapes make sense."""
     hidden = weight_hh.shape[-1] if weight_hh.ndim == 2 else 0
+    if any(bias is not None and bias.shape != (count * hidden,) for bias in biases):
+        raise OpError(f"biases of {[bias.shape for bias in biases if bias is not None]} for {count} gates of {hidden} units")
     fits = x.ndim == 3 and weight_ih.shape == (count * hidden, x.shape[-1])
     if not fits or weight_hh.shape != (count * hidden, hidden) or initial.shape != (x.shape[1], hidden):
         raise OpError(
@@ -66,7 +70,7 @@ def rnn(
     activation: str = "tanh",
 ) -> Any:
     """A plain recurrent layer: (steps or 1, batch, hidden), and the last state."""
-    _gates(x, weight_ih, weight_hh, 1, initial_h)
+    _gates(x, weight_ih, weight_hh, 1, initial_h, bias)
     backwards, act = _backwards(direction), _function(activation)
     drive = np.matmul(x, weight_ih.T) + (0 if bias is None else bias)
     state, states = initial_h, []
@@ -96,7 +100,7 @@ def gru(
     where `reset_after` (iOS18) says so; then `input_bias` is that of the input
     and `bias` that of the state, as in Keras.
     """
-    hidden = _gates(x, weight_ih, weight_hh, 3, initial_h)
+    hidden = _gates(x, weight_ih, weight_hh, 3, initial_h, bias, input_bias)
     backwards = _backwards(direction)
     gate, act = _function(recurrent_activation), _function(activation)
     zero = np.zeros(3 * hidden, np.float32)
@@ -173,9 +177,11 @@ def _lstm(
     acts: tuple[Callable[[Array], Array], ...],
     limit: float | None,
 ) -> tuple[Array, Array, Array]:
-    hidden = _gates(x, weight_ih, weight_hh, 4, h)
+    hidden = _gates(x, weight_ih, weight_hh, 4, h, bias)
     if c.shape != h.shape:
         raise OpError(f"states of {h.shape} and {c.shape}")
+    if peephole is not None and peephole.shape != (3 * hidden,):
+        raise OpError(f"peepholes of {peephole.shape} for {hidden} units")
     gate, cell, act = acts
     peep = np.zeros(3 * hidden, np.float32) if peephole is None else peephole
     look = [peep[i * hidden : (i + 1) * hidden] for i in range(3)]

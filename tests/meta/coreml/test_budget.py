@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from suite.coreml import layers, ops
 from suite.coreml.evaluator import Evaluator
+from suite.coreml.ops import budget
 from suite.coreml.ops.budget import (
     CALL_WORK,
     ELEMENT_WORK,
@@ -22,7 +25,8 @@ from suite.coreml.ops.budget import (
     budgeted,
     spend,
 )
-from suite.coreml.ops.registry import room
+from suite.coreml.ops.registry import OpError, room
+from suite.coreml.saved import proto
 from suite.errors import CaseError
 from tests.meta.conftest import ROOT
 from tests.meta.coreml.writing import Package, small
@@ -32,31 +36,31 @@ CPU_SECONDS = 60
 
 
 def test_a_budget_knows_what_is_alive() -> None:
-    budget = Budget()
-    budget.hold("a", MOST_LIVE_BYTES - 10)
-    budget.hold("b", 10)
+    mine = Budget()
+    mine.hold("a", MOST_LIVE_BYTES - 10)
+    mine.hold("b", 10)
     with pytest.raises(TooMuch, match="4 GiB"):
-        budget.hold("c", 1)
-    budget.free("c")
-    budget.hold("b", 5)  # the next turn of a loop, in place of the last
-    budget.fits(5)
-    budget.free("a")
-    budget.free("not there")
-    assert budget.bytes == 5
+        mine.hold("c", 1)
+    mine.free("c")
+    mine.hold("b", 5)  # the next turn of a loop, in place of the last
+    mine.fits(5)
+    mine.free("a")
+    mine.free("not there")
+    assert mine.bytes == 5
 
 
 def test_work_is_counted_before_it_is_done() -> None:
-    with budgeted() as budget:
+    with budgeted() as mine:
         spend(10, 20, calls=2)
-        assert budget.work == 200 + 2 * CALL_WORK
+        assert mine.work == 200 + 2 * CALL_WORK
         with pytest.raises(TooMuch, match="multiply-adds"):
             spend(MOST_WORK)
         with budgeted() as inner:
             spend(1)
         assert inner.work == 1
     spend(MOST_WORK, 2)  # outside of an inference nothing is counted
-    with budgeted() as budget:
-        budget.hold("a", MOST_LIVE_BYTES - 4)
+    with budgeted() as mine:
+        mine.hold("a", MOST_LIVE_BYTES - 4)
         room((1,))
         with pytest.raises(TooMuch):
             room((2,))
@@ -192,7 +196,43 @@ def _inner_loop(package: Package, block: object) -> None:
         inner.outputs.append(answer)
 
 
+HALVES = 1 << 24  # a blob of 32 MB
+
+
+def _one_blob_a_hundred_times() -> Package:
+    """A hundred descriptions of the same halves: 64 MB each, once they are float32."""
+    package = Package()
+    package.input("x", (1,))
+    place = package.store(np.zeros(HALVES, np.float16))
+    for i in range(100):
+        package.weights += bytes(-len(package.weights) % 64)
+        offset = len(package.weights)
+        package.weights += package.weights[place : place + 64]
+        package.const(f"h{i}", np.zeros(0, np.float16), stored=True)
+        _point(package, offset)
+    package.op("identity", "y", (1,), x="x")
+    return package
+
+
+def _point(package: Package, offset: int) -> None:
+    """Make the newest constant what lies at this offset."""
+    made = package.block.operations[-1]
+    for kind in (made.outputs[0].type, made.attributes["val"].type):
+        kind.tensorType.dimensions[0].constant.size = HALVES
+    made.attributes["val"].blobFileValue.offset = offset
+
+
+def _wide_number() -> Package:
+    """What should be one number is a row of them, and the tensor a column."""
+    package = _lying((1 << 20, 1))
+    package.const("alpha", np.zeros((1, 1 << 20), np.float32), stored=True)
+    package.op("leaky_relu", "y", (-1, -1), x="t", alpha="alpha")
+    return package
+
+
 HOSTILE: dict[str, tuple[Callable[[], Package], str]] = {
+    "one blob a hundred times": (_one_blob_a_hundred_times, "unpack to more than 4 GiB"),
+    "a number that is a tensor": (_wide_number, "one number was expected"),
     "many large tensors": (_many_large, "needed at one time"),
     "a large convolution": (_large_convolution, "multiply-adds"),
     "a large product": (_large_product, "multiply-adds"),
@@ -272,3 +312,107 @@ def test_what_a_phone_does_is_not_refused(tmp_path: Path, kind: str) -> None:
         package.op("matmul", "y", (1, 4096, 4096), x="x", y="x")
     package.answer("y")
     assert Evaluator.open(package.save(tmp_path / "m.mlpackage")).outputs[0].name == "y"
+
+
+def test_what_many_constants_share_is_read_once(tmp_path: Path) -> None:
+    package = Package()
+    package.input("x", (4,), "float16")
+    place = package.store(np.arange(4, dtype=np.float16))
+    for i in range(3):
+        package.const(f"c{i}", np.zeros(4, np.float16), stored=True)
+        package.block.operations[-1].attributes["val"].blobFileValue.offset = place
+        package.op("add", f"s{i}", (4,), "float16", x=f"s{i - 1}" if i else "x", y=f"c{i}")
+    package.answer("s2")
+    model = Evaluator.open(package.save(tmp_path / "m.mlpackage"))
+    held = [model._plan.constants[f"c{i}"] for i in range(3)]
+    assert held[0] is held[1] is held[2]
+    answer = model.run({"x": np.ones(4, np.float16)})["s2"]
+    np.testing.assert_array_equal(answer, 1 + 3 * np.arange(4))
+
+
+def test_what_an_operator_prepares_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights in another order live as long as the plan, beside the values of one inference."""
+    model = Evaluator.open(small().save(tmp_path / "m.mlpackage"))
+    feed, answers, prepared = {"x": np.ones((1, 3, 6, 6), np.float32)}, 4 * 144, 4 * 4 * 3 * 3 * 3
+    monkeypatch.setattr(budget, "MOST_LIVE_BYTES", 2 * answers + 16 + prepared)
+    model.run(feed)
+    monkeypatch.setattr(budget, "MOST_LIVE_BYTES", 2 * answers + 16)
+    with pytest.raises(CaseError, match="needed at one time"):
+        model.run(feed)
+
+
+ONE_NUMBER = (
+    ("clamped_relu", ("alpha", "beta")),
+    ("leaky_relu", ("alpha",)),
+    ("elu", ("alpha",)),
+    ("sigmoid_hard", ("alpha", "beta")),
+    ("linear_activation", ("alpha", "beta")),
+    ("scaled_tanh", ("alpha", "beta")),
+    ("thresholded_relu", ("alpha",)),
+    ("threshold", ("alpha",)),
+    ("clip", ("alpha", "beta")),
+    ("inverse", ("epsilon",)),
+    ("log", ("epsilon",)),
+    ("rsqrt", ("epsilon",)),
+    ("l2_norm", ("epsilon",)),
+    ("batch_norm", ("epsilon",)),
+    ("layer_norm", ("epsilon",)),
+    ("local_response_norm", ("alpha", "beta", "k")),
+)
+
+
+@pytest.mark.parametrize(("name", "spoilt"), [(name, one) for name, all_ in ONE_NUMBER for one in all_])
+def test_a_number_is_no_tensor(name: str, spoilt: str) -> None:
+    """A tensor in its place would make the answer as large as it likes."""
+    found = ops.get(name)
+    assert found is not None
+    arguments = dict.fromkeys(dict(ONE_NUMBER)[name], np.float32(1))
+    if name == "batch_norm":
+        arguments |= dict.fromkeys(("mean", "variance"), np.ones(2, np.float32))
+    if name == "local_response_norm":
+        arguments["size"] = np.int32(3)
+    x = np.ones((1, 2, 3, 3), np.float32)
+    assert found.run(x, **arguments).shape == x.shape
+    with pytest.raises(OpError, match="one number was expected"):
+        found.run(x, **{**arguments, spoilt: np.ones((9, 1, 1, 1, 1), np.float32)})
+
+
+def _scale(p: Any) -> None:
+    p.scale.shapeScale.append(WIDE)
+    p.scale.scale.floatValue.extend([1.0] * WIDE)
+
+
+def _bias(p: Any) -> None:
+    p.bias.shape.append(WIDE)
+    p.bias.bias.floatValue.extend([1.0] * WIDE)
+
+
+WIDE = 1 << 16
+
+
+@pytest.mark.parametrize("kind", ["scale", "bias", "average"])
+def test_a_layer_that_spreads_its_input_asks_for_room(kind: str) -> None:
+    """Two vectors of 256 KB, one along each axis, would make 16 GiB."""
+    layer = proto("NeuralNetwork_pb2").NeuralNetworkLayer()
+    getattr(layer, kind).SetInParent()
+    {"scale": _scale, "bias": _bias}.get(kind, lambda p: None)(layer)
+    run = layers.make(kind, getattr(layer, kind))
+    assert run is not None
+    columns = [np.ones((WIDE, 1, 1), np.float32)] if kind == "average" else []
+    assert run(np.ones((1, 1, 2), np.float32), *columns).shape == (WIDE, 1, 2)
+    with pytest.raises(OpError, match="would take more"):
+        run(np.ones((1, 1, WIDE), np.float32), *columns)
+
+
+def test_attention_and_quantisation_ask_for_room() -> None:
+    query = np.ones((1, 1, 2, 4), np.float32)
+    attend, scaled = ops.get("scaled_dot_product_attention"), ops.get("dequantize")
+    assert attend is not None
+    assert scaled is not None
+    assert attend.run(query, query, query, np.zeros((1, 1, 2, 2), np.float32)).shape == query.shape
+    with pytest.raises(OpError, match="would take more"):
+        attend.run(query, query, query, np.broadcast_to(np.float32(0), (1 << 28, 1, 1, 1)))
+    steps = np.ones((1, 3), np.int8)
+    assert scaled.run(steps, np.ones(3, np.float32), axis=1).shape == (1, 3)
+    with pytest.raises(OpError, match="along axis 0"):
+        scaled.run(steps, np.ones(1 << 20, np.float32), axis=0)
