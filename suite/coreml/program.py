@@ -12,7 +12,7 @@ from suite.coreml.ops.budget import MOST_LIVE_BYTES
 from suite.coreml.ops.constexpr import unpack
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.plan import Block, Branch, Source, Step, check_room, check_shape, finish
-from suite.coreml.saved import Declared, Saved, declared_type
+from suite.coreml.saved import Declared, Saved, declared_type, held_values
 from suite.errors import CaseError, Unsupported
 from suite.record import Stage
 from suite.spec import Array
@@ -76,7 +76,7 @@ class Program:
         for operation in _operations(body):
             if operation.type.startswith("constexpr_"):
                 total += sum(4 * max(0, declared_type(one.type).elements) for one in operation.outputs)
-            for value in _values(operation):
+            for value in held_values(operation):
                 if (key := _stored(value)) is not None and key not in seen:
                     seen.add(key)
                     total += _copied_bytes(key[2])
@@ -329,13 +329,6 @@ def _stored(value: Any) -> _Stored | None:
     if value.WhichOneof("value") != "blobFileValue":
         return None
     return value.blobFileValue.fileName, value.blobFileValue.offset, declared_type(value.type)
-
-
-def _values(operation: Any) -> Iterator[Any]:
-    """The constants that an operation holds itself."""
-    yield from operation.attributes.values()
-    for argument in operation.inputs.values():
-        yield from (one.value for one in argument.arguments if one.WhichOneof("binding") == "value")
 
 
 def _copied_bytes(declared: Declared) -> int:

@@ -134,6 +134,13 @@ def declared_type(value_type: Any) -> Declared:
     return Declared(names.Name(tensor.dataType).lower(), tuple(map(int, sizes)))
 
 
+def held_values(operation: Any) -> Iterator[Any]:
+    """The constants that an operation holds itself: attributes, and arguments that are written in place."""
+    yield from operation.attributes.values()
+    for argument in operation.inputs.values():
+        yield from (one.value for one in argument.arguments if one.WhichOneof("binding") == "value")
+
+
 def open_saved(path: Path) -> Saved:
     """Read a .mlmodel file or a .mlpackage folder; CaseError says what is wrong with it."""
     model = _root_of(path) if path.is_dir() else path

@@ -9,7 +9,7 @@ from typing import Any
 from suite.converters.interface import OLDEST
 from suite.coreml.checks.subject import Subject, Wrong, bytes_words
 from suite.coreml.inspection import network_weight, oldest_system
-from suite.coreml.saved import Saved
+from suite.coreml.saved import Saved, held_values
 from suite.spec import DEPLOYMENT_TARGETS
 
 SLACK_BYTES = 4096  # of a weights file beyond what the program uses
@@ -27,7 +27,7 @@ def weights_file(subject: Subject) -> str:
     count = 0
     if subject.saved.program:
         for operation in subject.saved.operations():
-            for value in operation.attributes.values():
+            for value in held_values(operation):
                 if value.WhichOneof("value") == "blobFileValue":
                     subject.saved.array(value)
                     count += 1
@@ -76,7 +76,7 @@ def size(subject: Subject) -> str:
         return bytes_words(subject.path.stat().st_size)
     used: dict[tuple[str, int], int] = {}
     for operation in subject.saved.operations():
-        for value in operation.attributes.values():
+        for value in held_values(operation):
             if value.WhichOneof("value") == "blobFileValue":
                 place = value.blobFileValue
                 used[place.fileName, place.offset] = subject.saved.array(value).nbytes + _BLOB_BYTES

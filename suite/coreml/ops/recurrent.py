@@ -34,8 +34,9 @@ def _gates(
 ) -> int:
     """The hidden size, once the shapes make sense."""
     hidden = weight_hh.shape[-1] if weight_hh.ndim == 2 else 0
-    if any(bias is not None and bias.shape != (count * hidden,) for bias in biases):
-        raise OpError(f"biases of {[bias.shape for bias in biases if bias is not None]} for {count} gates of {hidden} units")
+    for bias in biases:
+        if bias is not None and bias.shape != (count * hidden,):
+            raise OpError(f"a bias of {bias.shape} for {count} gates of {hidden} units")
     fits = x.ndim == 3 and weight_ih.shape == (count * hidden, x.shape[-1])
     if not fits or weight_hh.shape != (count * hidden, hidden) or initial.shape != (x.shape[1], hidden):
         raise OpError(

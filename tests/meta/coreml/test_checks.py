@@ -20,9 +20,13 @@ from tests.meta.coreml.planting import Copy, Fault
 Photo = Callable[[str], Fixture]
 
 
-def examine(model: Fixture, path: Path, variant: str, target: str = "") -> dict[str, StaticCheck]:
+def examine(
+    model: Fixture, path: Path, variant: str, target: str = "", *, held: bool = False
+) -> dict[str, StaticCheck]:
+    """All checks of the file by itself; and `held` to the float32 conversion of the same model."""
     wanted = interface(model.original.spec, model.original.card, target)
-    return checks.check(path, variant, wanted)
+    reference = model.convert("mlprogram_float32")[0] if held else None
+    return checks.check(path, variant, wanted, reference=reference)
 
 
 def failing(found: dict[str, StaticCheck]) -> dict[str, str]:

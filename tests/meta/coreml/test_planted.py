@@ -18,6 +18,7 @@ from suite.errors import StagedError
 from suite.faults import FAULTS, Inapplicable
 from suite.faults import Fault as FaultOfProve
 from suite.faults.coreml.package import Package
+from suite.record import StaticCheck
 from suite.runtimes.coreml_evaluator import open_session
 from suite.spec import VARIANTS, Array
 from suite.thresholds import TOLERANCES
@@ -45,11 +46,14 @@ class Proof:
 
     def findings(self, path: Path, variant: str) -> list[str]:
         """What the conversion check and the parity check say of an artifact, as in a run."""
-        static = [f"{name}: {words}" for name, words in failing(examine(self.model, path, variant)).items()]
+        static = [f"{name}: {words}" for name, words in failing(self.static(path, variant)).items()]
         try:
             return static + self._parity(path, variant)
         except StagedError as error:
             return [*static, str(error)]
+
+    def static(self, path: Path, variant: str) -> dict[str, StaticCheck]:
+        return examine(self.model, path, variant, held=True)
 
     def _parity(self, path: Path, variant: str) -> list[str]:
         session = open_session(path, 1)
