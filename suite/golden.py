@@ -17,12 +17,13 @@ from suite.devices import replay
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.errors import UsageError
 from suite.feeds import Feed
-from suite.lab import Lab
+from suite.lab import Lab, first_of
 from suite.matrix import Case, unknown
+from suite.record.answers import Floor
 from suite.replayed import BUNDLE, BUNDLE_VERSION
 from suite.runtimes.base import load_feed
 from suite.spec import COREML, DEPLOYMENT_TARGETS, VARIANTS, Array, ModelSpec, Target
-from suite.thresholds import Thresholds
+from suite.thresholds import Thresholds, beside
 
 SAMPLES = 16  # real ones; the generated ones come on top
 
@@ -38,6 +39,9 @@ def make(lab: Lab, case: Case, folder: Path, samples: int = SAMPLES) -> Path:
     photos = inspect(path).photo
     feeds = {"real": subject.feeds.evaluation().first(samples), "generated": subject.feeds.generated()}
     answers = {kind: subject.original.answers(feed) for kind, feed in feeds.items()}
+    rounded, floors = _rounded(lab, case, answers)
+    tolerance = lab.limits(case)[0]
+    bounds = tolerance if isinstance(floors, str) else beside(tolerance, *floors)
     wanted = interface(case.spec, subject.original.card)
     with full_disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,6 +50,7 @@ def make(lab: Lab, case: Case, folder: Path, samples: int = SAMPLES) -> Path:
         given = {kind: subject.feeds.photos(feed) if photos else feed for kind, feed in feeds.items()}
         np.savez_compressed(folder / "samples.npz", **_named(given))
         np.savez_compressed(folder / "reference.npz", **_flat(answers))
+        np.savez_compressed(folder / "rounded.npz", **_flat(rounded))
         shutil.copy2(replay.__file__, folder / "replay.py")
         contents = {
             "schema_version": BUNDLE_VERSION,
@@ -57,16 +62,36 @@ def make(lab: Lab, case: Case, folder: Path, samples: int = SAMPLES) -> Path:
             "photos": photos,
             "labels": list(wanted.labels),
             "patterns": list(feeds["generated"].names),
-            "tolerance": asdict(lab.limits(case)[0]),
+            "quantised": case.variant.quantised,
+            "tolerance": asdict(tolerance),
+            "bounds": asdict(bounds),  # what the script judges by: no tighter than what rounding explains
+            "override": case.override,
+            "no_floor": floors if isinstance(floors, str) else "",
             "artifact": asdict(facts),
             "notes": [*case.spec.notes, *subject.feeds.notes],
             "files": {
                 name: sha256_tree(folder / name)
-                for name in (model.name, "samples.npz", "reference.npz", "replay.py")
+                for name in (model.name, "samples.npz", "reference.npz", "rounded.npz", "replay.py")
             },
         }
         (folder / BUNDLE).write_text(json.dumps(contents, indent=1))
     return folder
+
+
+def _rounded(
+    lab: Lab, case: Case, answers: Mapping[str, Mapping[str, Array]]
+) -> tuple[dict[str, dict[str, Array]], tuple[Floor, Floor] | str]:
+    """What the original answers to the first samples when it is rounded, by kind, and the noise floors.
+
+    Nothing and the reason, where there is no floor.
+    """
+    floors, reference = lab.floors(case.spec), (dict(answers["real"]), dict(answers["generated"]))
+    known = floors.beside(case.variant, reference, reference)
+    rounded = "" if isinstance(known, str) else floors.answers(case.variant)
+    if isinstance(known, str) or isinstance(rounded, str):
+        return {}, known
+    pairs = zip(answers, zip(reference, rounded, strict=True), strict=True)
+    return {kind: first_of(simulated, expected) for kind, (expected, simulated) in pairs}, known
 
 
 def _named(feeds: Mapping[str, Feed]) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from suite.record.answers import Parity
 from suite.record.costs import Latency, Throughput
 from suite.spec import VARIANTS, Array, Tolerance
 
+Both = tuple[dict[str, Array], dict[str, Array]]  # answers to real samples, and to generated ones
 BUNDLE = "bundle.json"
-BUNDLE_VERSION = 1
+BUNDLE_VERSION = 2
 ENGINES = {
     "ALL": "coreml",
     "CPU_ONLY": "coreml-cpu",
@@ -86,6 +88,7 @@ def _records(found: Mapping[str, Any], contents: Mapping[str, Any], folder: Path
             {name: stored[f"{kind}/{name}"] for name in contents["reference_outputs"]}
             for kind in ("real", "generated")
         )
+    rounded = _rounded(folder, contents)
     artifact = msgspec.convert(contents["artifact"], Artifact)
     tolerance = msgspec.convert(contents["tolerance"], Tolerance)
     for units, run in found["runs"].items():
@@ -94,9 +97,11 @@ def _records(found: Mapping[str, Any], contents: Mapping[str, Any], folder: Path
             f"{name}/{'mac' if mac else 'stand-in'}/{ENGINES[units]}",
             run,
             (reference[0], reference[1]),
+            rounded,
             contents,
             tolerance,
             artifact=artifact,
+            override=contents["override"],
             engine="" if mac else "evaluator",
             notes=(*contents["notes"], *(() if mac else ("replayed without Core ML, on a stand-in for it",))),
             environment={"fingerprint": digest(machine)[:12], **machine},
@@ -104,10 +109,21 @@ def _records(found: Mapping[str, Any], contents: Mapping[str, Any], folder: Path
         )
 
 
+def _rounded(folder: Path, contents: Mapping[str, Any]) -> Both | None:
+    """What the original answered when it was rounded to the precision; None where that is not known."""
+    if contents["no_floor"]:
+        return None
+    names = contents["reference_outputs"]
+    with np.load(folder / "rounded.npz") as stored:
+        real, made = ({name: stored[f"{kind}/{name}"] for name in names} for kind in ("real", "generated"))
+    return real, made
+
+
 def _record(
     case_id: str,
     run: Mapping[str, Any],
-    reference: tuple[dict[str, Array], dict[str, Array]],
+    reference: Both,
+    rounded: Both | None,
     contents: Mapping[str, Any],
     tolerance: Tolerance,
     **sections: Any,
@@ -117,7 +133,7 @@ def _record(
     if "error" in run:
         result = CheckResult(status=Status.ERROR, stage=Stage.RUN, message=str(run["error"]))
     else:
-        measured, result = _compared(run, reference, contents, tolerance)
+        measured, result = _compared(run, reference, rounded, contents, tolerance)
     checks = {Check.PARITY: result}
     latency = _latency(run)
     if latency is not None:
@@ -144,21 +160,28 @@ def _record(
 
 def _compared(
     run: Mapping[str, Any],
-    reference: tuple[dict[str, Array], dict[str, Array]],
+    reference: Both,
+    rounded: Both | None,
     contents: Mapping[str, Any],
     tolerance: Tolerance,
 ) -> tuple[Parity | None, CheckResult]:
-    """Parity anew, from the answers that were brought back."""
+    """Parity and noise floor anew, from the answers that were brought back."""
     answers = tuple(
         {name: _unpack(run["answers"][kind][name]) for name in contents["outputs"]}
         for kind in ("real", "generated")
     )
-    quantised = VARIANTS[contents["case"]["variant"]].quantised
+    variant = VARIANTS[contents["case"]["variant"]]
     patterns = tuple(contents["patterns"])
     try:
         measured = parity.measure(
-            reference, (answers[0], answers[1]), patterns, tolerance, quantised=quantised
+            reference, (answers[0], answers[1]), patterns, tolerance, quantised=variant.quantised
         )
+        measured = replace(measured, no_floor=contents["no_floor"])
+        if rounded is not None:
+            real, made = (
+                parity.floor(*sides, variant) for sides in zip(reference, rounded, answers, strict=True)
+            )
+            measured = replace(measured, floor=real, generated_floor=made)
     except CheckFailed as error:
         return None, CheckResult(status=error.status, stage=error.stage, message=str(error))
     findings = gates.check_parity(measured, tolerance)

@@ -72,16 +72,24 @@ def replay(folder: Path, contents: Mapping[str, Any], units: str) -> dict[str, A
     model = ct.models.MLModel(str(folder / contents["model"]), compute_units=ct.ComputeUnit[units])
     load_ns = time.perf_counter_ns() - start
     stats, answers, broken = {}, {}, []
-    with np.load(folder / "samples.npz") as samples, np.load(folder / "reference.npz") as reference:
+    with (
+        np.load(folder / "samples.npz") as samples,
+        np.load(folder / "reference.npz") as reference,
+        np.load(folder / "rounded.npz") as rounded,
+    ):
         for kind in ("real", "generated"):
             feed = {name: samples[f"{kind}/{name}"] for name in contents["inputs"]}
             found = predict(model, contents, feed)
             answers[kind] = {name: pack(values) for name, values in found.items()}
             expected = {name: reference[f"{kind}/{name}"] for name in contents["reference_outputs"]}
-            pairs = list(zip(expected.values(), found.values(), strict=True))
-            stats[kind] = [compare(one, other) for one, other in pairs]
-            for name, one in zip(found, stats[kind], strict=True):
-                broken += beyond(one, contents["tolerance"], kind, name)
+            stats[kind] = []
+            for (source, wanted), (name, values) in zip(expected.items(), found.items(), strict=True):
+                one = compare(wanted, values, quantised=contents["quantised"])
+                stats[kind].append(one)
+                broken += beyond(one, contents["bounds"], kind, name)
+                if "n" in one and f"{kind}/{source}" in rounded:
+                    simulated = rounded[f"{kind}/{source}"]
+                    broken += below(wanted, simulated, values, contents, f"{name}, {kind}")
         first = one_sample(contents, {name: samples[f"real/{name}"] for name in contents["inputs"]}, 0)
     return {
         "stats": stats,
@@ -120,13 +128,15 @@ def scores(contents: Mapping[str, Any], value: Any) -> Array:
     return array[0] if array.ndim > 1 and array.shape[0] == 1 else array
 
 
-def compare(reference: Array, actual: Array) -> dict[str, Any]:
-    """Error statistics of (n, ...) answers."""
+def compare(reference: Array, actual: Array, *, quantised: bool = False) -> dict[str, Any]:
+    """Error statistics of (n, ...) answers; probabilities are compared by their logarithms."""
     if reference.shape != actual.shape:
         return {"shape": f"found {actual.shape}, expected {reference.shape}"}
     expected, found = reference.astype(np.float64), actual.astype(np.float64)
     if not np.isfinite(found).all():
         return {"shape": f"{int((~np.isfinite(found)).sum())} answers are NaN or infinite"}
+    if not quantised and is_probabilities(expected) and is_probabilities(found):
+        expected, found = log_scores(expected), log_scores(found)
     error, deviation = np.abs(found - expected), float(expected.std()) or 1.0
     norms = float(np.linalg.norm(expected) * np.linalg.norm(found)) or 1.0
     noise = float(((found - expected) ** 2).sum())
@@ -141,6 +151,40 @@ def compare(reference: Array, actual: Array) -> dict[str, Any]:
         if expected.ndim == 2
         else None,
     }
+
+
+def is_probabilities(values: Array) -> bool:
+    """Whether (n, k) rows are not negative and sum to one."""
+    return bool(
+        values.ndim == 2
+        and values.shape[1] > 1
+        and (values >= 0).all()
+        and np.allclose(values.sum(axis=1), 1, atol=1e-3)
+    )
+
+
+def log_scores(probabilities: Array) -> Array:
+    """The logarithm of probabilities, less its mean of each sample."""
+    logs = np.log(np.maximum(probabilities, 1e-7))
+    return np.asarray(logs - logs.mean(axis=-1, keepdims=True))
+
+
+def below(
+    reference: Array, rounded: Array, actual: Array, contents: Mapping[str, Any], what: str
+) -> list[str]:
+    """Whether more is lost than rounding the original to this precision loses, on the samples of that."""
+    generated = "generated_" if what.endswith("generated") else ""
+    margin = contents["tolerance"].get(f"{generated}floor_margin_db")
+    if margin is None:
+        return []
+    count = min(len(rounded), len(actual))
+    floor, found = (
+        compare(reference[:count], side[:count], quantised=contents["quantised"])["sqnr_db"]
+        for side in (rounded, actual)
+    )
+    if found >= floor - margin:
+        return []
+    return [f"{what}: SQNR is {found:.1f} dB, rounding alone leaves {floor:.1f}, and {margin:g} are allowed"]
 
 
 def beyond(stats: Mapping[str, Any], tolerance: Mapping[str, Any], kind: str, name: str) -> list[str]:

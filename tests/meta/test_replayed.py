@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from suite import replayed
+from suite import golden, metrics, replayed
 from suite.__main__ import main
-from suite.cache import Cache
+from suite.cache import Cache, sha256_file, sha256_tree
+from suite.devices import replay as replay_script
 from suite.discovery import load_fixture
 from suite.errors import UsageError
+from suite.faults import FAULTS
+from suite.gates.case import judge_case
 from suite.golden import make
 from suite.lab import Lab
 from suite.matrix import Case
@@ -38,19 +43,42 @@ with proxy.installed():
 """
 
 
+# As an author states it: this net's own bound, with its reason.
+OWN = """
+import dataclasses
+from suite.spec import Tolerance
+SPEC = dataclasses.replace(
+    SPEC,
+    tolerances={"mlprogram_float16": Tolerance(min_top1_agreement=0.5, reason="a net of random weights")},
+)
+"""
+
+
 @pytest.fixture(scope="module")
 def replayed_bundle(shared_cache: Cache) -> Path:
     """A bundle, and the result that its own script wrote."""
-    key = {"fixture": PHOTO, "stand-in": STAND_IN}
-    return shared_cache.get_or_build("golden", key, lambda folder: _replayed(shared_cache, folder)) / "bundle"
+    return _bundle(shared_cache, "mlprogram_float32")
 
 
-def _replayed(cache: Cache, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def halved_bundle(shared_cache: Cache) -> Path:
+    """The same of float16, which has a noise floor."""
+    return _bundle(shared_cache, "mlprogram_float16")
+
+
+def _bundle(cache: Cache, variant: str) -> Path:
+    sources = [sha256_file(Path(str(source.__file__))) for source in (golden, replay_script)]
+    key = {"fixture": PHOTO + OWN, "stand-in": STAND_IN, "variant": variant, "code": sources}
+    build = partial(_replayed, cache, variant)
+    return cache.get_or_build("golden", key, build) / "bundle"
+
+
+def _replayed(cache: Cache, variant: str, folder: Path) -> None:
     fixture = folder / "photo.py"
-    fixture.write_text(PHOTO.replace("{mode}", "torch"))
+    fixture.write_text(PHOTO.replace("{mode}", "torch") + OWN)
     lab = Lab(cache, Thresholds())
     try:
-        case = Case(load_fixture(fixture), VARIANTS["mlprogram_float32"], Target("host", "coreml"))
+        case = Case(load_fixture(fixture), VARIANTS[variant], Target("host", "coreml"))
         made = make(lab, case, folder / "bundle", samples=4)
     finally:
         lab.close()
@@ -112,9 +140,69 @@ def test_a_result_from_a_mac_carries_its_latency(copy: Path) -> None:
     assert one.throughput.inferences_per_second == pytest.approx(500)
 
 
-def test_an_answer_that_is_off_fails_whatever_the_result_says(copy: Path) -> None:
-    import base64
+def _with_noise(folder: Path, decibels: float) -> None:
+    """Noise over the answers to real samples of the first units, so far below their power."""
+    file = folder / "result.json"
+    result = json.loads(file.read_text())
+    packed = result["runs"]["ALL"]["answers"]["real"]["classLabel_probs"]
+    values = np.frombuffer(base64.b64decode(packed["float32"]), "<f4")
+    size = float(np.sqrt(np.square(values).mean())) * 10 ** (-decibels / 20)
+    noisy = values + size * np.random.default_rng(0).standard_normal(values.shape)
+    packed["float32"] = base64.b64encode(noisy.astype("<f4").tobytes()).decode()
+    file.write_text(json.dumps(result))
 
+
+def test_float16_is_judged_beside_its_noise_floor_as_in_a_run(halved_bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(halved_bundle, tmp_path / "bundle"))
+    for record in replayed.records(copy / "result.json"):
+        assert record.status is Status.PASSED
+        assert record.override["reason"] == "a net of random weights"
+        assert record.parity is not None
+        assert record.parity.floor is not None
+        assert record.parity.generated_floor is not None
+        assert record.parity.floor.n == 4
+        assert judge_case(record, Thresholds()) == []
+    _with_noise(copy, 40)  # which the published 30 dB let pass
+    bad, good = replayed.records(copy / "result.json")
+    assert (bad.status, good.status) == (Status.FAILED, Status.PASSED)
+    assert "Rounding alone leaves" in bad.message
+    assert "SQNR in dB on real inputs" not in bad.message
+
+
+def test_what_has_no_floor_says_why(copy: Path) -> None:
+    one, _ = replayed.records(copy / "result.json")
+    assert one.parity is not None
+    assert (one.parity.floor, one.parity.no_floor) == (None, "float32 is the original's own precision")
+
+
+def test_the_script_judges_float16_beside_its_noise_floor(halved_bundle: Path, tmp_path: Path) -> None:
+    """The low half of each weight's bits is wrong: published bounds let that pass."""
+    copy = Path(shutil.copytree(halved_bundle, tmp_path / "bundle"))
+    (fault,) = [one for one in FAULTS if one.name == "low_bits_flipped"]
+    assert fault.plant is not None
+    fault.plant(copy / "model.mlpackage")
+    contents = json.loads((copy / "bundle.json").read_text())
+    contents["files"]["model.mlpackage"] = sha256_tree(copy / "model.mlpackage")
+    (copy / "bundle.json").write_text(json.dumps(contents))
+    done = replay(copy, "--units", "CPU_ONLY")
+    assert done.returncode == 1, done.stdout
+    assert "classLabel_probs, real: SQNR is" in done.stdout
+    assert "rounding alone leaves" in done.stdout
+
+
+def test_the_script_compares_as_the_suite_does() -> None:
+    """It stands alone on the Mac, with its own few lines of what parity measures."""
+    logits = np.random.default_rng(0).normal(size=(5, 7))
+    noisy = logits + np.random.default_rng(1).normal(size=logits.shape) / 100
+    shares = [np.exp(one) / np.exp(one).sum(-1, keepdims=True) for one in (logits, noisy)]
+    sides = [((logits, noisy), [logits, noisy]), (shares, [metrics.log_scores(one) for one in shares])]
+    for given, compared in sides:
+        ours, theirs = metrics.error_stats(*compared), replay_script.compare(*given)
+        for name in ("max_abs_diff", "max_scaled_diff", "cosine_similarity", "sqnr_db"):
+            assert theirs[name] == pytest.approx(getattr(ours, name), rel=1e-6), name
+
+
+def test_an_answer_that_is_off_fails_whatever_the_result_says(copy: Path) -> None:
     file = copy / "result.json"
     result = json.loads(file.read_text())
     packed = result["runs"]["ALL"]["answers"]["real"]["classLabel_probs"]
@@ -128,7 +216,7 @@ def test_an_answer_that_is_off_fails_whatever_the_result_says(copy: Path) -> Non
 
 def _other_bundle(folder: Path) -> None:
     contents = json.loads((folder / "bundle.json").read_text())
-    contents["tolerance"]["min_cosine"] = 0.5
+    contents["bounds"]["min_cosine"] = 0.5
     (folder / "bundle.json").write_text(json.dumps(contents))
 
 
