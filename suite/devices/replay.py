@@ -71,7 +71,9 @@ def replay(folder: Path, contents: Mapping[str, Any], units: str) -> dict[str, A
     start = time.perf_counter_ns()
     model = ct.models.MLModel(str(folder / contents["model"]), compute_units=ct.ComputeUnit[units])
     load_ns = time.perf_counter_ns() - start
-    stats, answers, broken = {}, {}, []
+    stats: dict[str, list[dict[str, Any]]] = {}
+    answers: dict[str, Any] = {}
+    broken: list[str] = []
     with (
         np.load(folder / "samples.npz") as samples,
         np.load(folder / "reference.npz") as reference,
