@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from suite import ratio, runtimes
 from suite.ratio import Ratio, Round, Verdict
-from suite.runtimes.base import Session, TimingPolicy
+from suite.runtimes.base import Session, TensorInfo, TimingPolicy
 from suite.spec import Array
 from suite.stats import NS_PER_MS
 
@@ -156,12 +158,14 @@ class _Bench:
 
 def any_sample(side: Side) -> dict[str, Array]:
     """Seeded noise of the shapes that an artifact declares, where nothing is known of its model."""
-    import numpy as np
-
     random = np.random.default_rng(0)
     with runtimes.open_session(side.engine, side.path, threads=1) as session:
-        shapes = {info.name: info.shape for info in session.inputs}
-    return {
-        name: random.uniform(0, 1, [1, *(max(1, size) for size in shape[1:])]).astype(np.float32)
-        for name, shape in shapes.items()
-    }
+        return {info.name: _noise(info, random) for info in session.inputs}
+
+
+def _noise(info: TensorInfo, random: np.random.Generator) -> Array:
+    """(1, ...) of the tensor's shape, from 0 to 1; pixels for a photo, which is declared without a batch."""
+    sizes = [max(1, size) for size in info.shape]
+    if len(sizes) == 3 and info.dtype == "uint8":
+        return random.integers(0, 256, [1, *sizes], np.uint8)
+    return random.uniform(0, 1, [1, *sizes[1:]]).astype(np.float32)

@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from suite import compare, gates, ratio, store
+from suite import compare, frames, gates, store
+from suite.compare import Change
 from suite.errors import PocketproofError, UsageError
 from suite.gates import Finding, Gate, Verdict, number
 from suite.record import OK, Artifact, Record
 from suite.record.answers import Accuracy, Parity
+from suite.record.camera import RealTime
 from suite.record.costs import Latency, Memory
 from suite.record.lines import encode
 from suite.stats import Soundness, median_ms, soundness
@@ -147,6 +149,7 @@ def _worse(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[F
         "accuracy": _top1,
         "memory": _memory,
         "latency": partial(_latency, f"--models {new.model} --variants {new.variant}"),
+        "realtime": _fps,
     }
     for section, look in looks.items():
         before, after = getattr(old, section), getattr(new, section)
@@ -217,21 +220,13 @@ def _latency(case: str, before: Latency, after: Latency, tolerance: BaselineTole
         yield from _told(before, after, limit)
         return
     try:
-        found = ratio.of_runs(before.samples_ns, after.samples_ns)
-        doubts = [
-            f"{whose} is {sound}: {why}"
-            for whose, (sound, why) in (
-                ("the baseline", soundness(before)),
-                ("this run", soundness(after)),
-            )
-            if sound is not Soundness.SOUND
-        ]
+        found, change, doubts = compare.latency_change(before, after, limit)
     except ValueError as error:
         yield Finding(gate=Gate.BASELINE, message=f"latency cannot be compared: {error}. Measure again.")
         return
-    if found.ratio <= limit and (found.high <= limit or not doubts):
+    if change not in (Change.WORSE, Change.INCONCLUSIVE):
         return
-    certain = found.low > limit and not doubts
+    certain = change is Change.WORSE
     word = "" if certain else "inconclusive, "
     why = f" ({'; '.join(doubts)})" if doubts else ""
     measure = f"python -m suite compare {case} OLD_RUN NEW_RUN"
@@ -241,6 +236,28 @@ def _latency(case: str, before: Latency, after: Latency, tolerance: BaselineTole
     )
     yield Finding(
         gate=Gate.BASELINE, message=message, obtained=found.ratio, limit=limit, inconclusive=not certain
+    )
+
+
+def _fps(before: RealTime, after: RealTime, tolerance: BaselineTolerance) -> Iterator[Finding]:
+    limit = tolerance.min_fps_ratio
+    if limit is None:
+        return
+    if (before.fps, before.threads) != (after.fps, after.threads):
+        setups = (f"a camera of {run.fps:g} fps, {run.threads} threads" for run in (before, after))
+        yield _other_samples("real time", *setups)
+        return
+    was, now, change, doubts = compare.fps_change(before, after, limit)
+    if change not in (Change.WORSE, Change.INCONCLUSIVE):
+        return
+    certain = change is Change.WORSE
+    word, why = "" if certain else "inconclusive, ", f" ({'; '.join(doubts)})" if doubts else ""
+    message = (
+        f"processed fps below the baseline's: {word}obtained {now:.1f}, expected at least "
+        f"{limit * was:.1f}{why}. It was {was:.1f}. If that is meant: {_SET}"
+    )
+    yield Finding(
+        gate=Gate.BASELINE, message=message, obtained=now, limit=limit * was, inconclusive=not certain
     )
 
 
@@ -296,6 +313,10 @@ def _doubts(record: Record) -> Iterator[str]:
         sound, why = soundness(record.latency)
         if sound is not Soundness.SOUND:
             yield f"is {sound}: {why}"
+    if record.realtime is not None:
+        sound, why = frames.soundness(record.realtime)
+        if sound is not Soundness.SOUND:
+            yield f"is {sound} behind a camera: {why}"
 
 
 def environment_name(record: Record) -> str:
@@ -317,7 +338,6 @@ def _thinned(record: Record) -> Record:
         record,
         latency=thin(record.latency) if record.latency else None,
         scaling=(),
-        realtime=None,
         sustained=None,
     )
 

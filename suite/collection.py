@@ -14,7 +14,6 @@ from suite.matrix import Case
 from suite.record import Check
 
 _TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
-_ALONE = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
 _ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
 _CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
 _CAMERA_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
@@ -31,7 +30,7 @@ class Proof:
     @property
     def alone(self) -> bool:
         """Whether it needs a quiet machine; a phone's benchmark stays with the phone's other tests."""
-        return self.check in _ALONE and not self.case.target.on_android
+        return self.check in run.QUIET and not self.case.target.on_android
 
 
 def parametrize(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> None:
@@ -123,6 +122,5 @@ def order(items: list[pytest.Item], proofs: Sequence[Proof], cases: Sequence[Cas
 def mark_known_failure(proof: Proof) -> None:
     """Expect the failure that the fixture states, and no other ending."""
     if (known := proof.case.expected_failure(proof.check)) is not None:
-        owner = f" (owner: {known.owner})" if known.owner else ""
-        reason = known.reason + owner
+        reason = f"{known.reason} (owner: {known.owner})"
         proof.item.add_marker(pytest.mark.xfail(reason=reason, raises=StagedError, strict=True))

@@ -1,7 +1,8 @@
-"""Two runs side by side: what changed in size, operators, parity, accuracy, latency and memory.
+"""Two runs side by side: what changed in size, operators, parity, accuracy, latency, real time and memory.
 
-For an upgrade of a converter, a runtime or a checkout. Pure functions over
-records; nothing is decided here about whether a release may ship.
+For an upgrade of a converter, a runtime or a checkout. Better and worse are
+what is further apart than a run may fall behind its baseline; less is a change.
+Pure functions over records; nothing is decided here about whether a release may ship.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from suite import ratio
+from suite import frames, ratio
+from suite.ratio import Ratio
 from suite.record import OK, Artifact, Record
-from suite.stats import median_ms
+from suite.record.camera import RealTime
+from suite.record.costs import Latency
+from suite.stats import Soundness, median_ms, soundness
+from suite.thresholds import BaselineTolerance
 
 _SQNR_STEP_DB = 0.1  # below it, kernels that add in another order
 _AGREEMENT_STEP = 1e-9
-_RATIO_STEP = 0.05  # of memory, which pages make coarse
 
 
 class Change(StrEnum):
@@ -24,7 +28,8 @@ class Change(StrEnum):
 
     BETTER = "better"
     WORSE = "worse"
-    CHANGED = "changed"  # neither better nor worse by itself
+    INCONCLUSIVE = "inconclusive"  # what was measured cannot tell
+    CHANGED = "changed"  # neither better nor worse by itself, or by too little to matter
     UNLIKE = "unlike"  # not comparable, and why
 
 
@@ -52,25 +57,32 @@ class Comparison:
     @property
     def worse(self) -> tuple[Difference, ...]:
         """What got worse."""
-        return tuple(item for item in self.differences if item.change is Change.WORSE)
+        return self.of(Change.WORSE)
+
+    def of(self, change: Change) -> tuple[Difference, ...]:
+        """What moved in one way."""
+        return tuple(item for item in self.differences if item.change is change)
 
 
-def compare(old: Sequence[Record], new: Sequence[Record]) -> Comparison:
-    """Every difference, case by case, in the new run's order."""
+def compare(
+    old: Sequence[Record], new: Sequence[Record], tolerance: BaselineTolerance | None = None
+) -> Comparison:
+    """Every difference, case by case, in the new run's order; beyond `tolerance` it is better or worse."""
+    limits = tolerance or BaselineTolerance()
     before = {record.case_id: record for record in old}
     after = {record.case_id: record for record in new}
     common = [(before[case_id], record) for case_id, record in after.items() if case_id in before]
     return Comparison(
-        differences=tuple(item for pair in common for item in _differences(*pair)),
+        differences=tuple(item for pair in common for item in _differences(*pair, limits)),
         missing=tuple(case_id for case_id in before if case_id not in after),
         new=tuple(case_id for case_id in after if case_id not in before),
         compared=len(common),
     )
 
 
-def _differences(old: Record, new: Record) -> Iterator[Difference]:
-    for look in (_status, _artifact, _parity, _accuracy, _latency, _memory):
-        yield from look(old, new)
+def _differences(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
+    for look in (_status, _artifact, _parity, _accuracy, _latency, _realtime, _memory):
+        yield from look(old, new, limits)
 
 
 def _made(new: Record, what: str, change: Change, old_text: str, new_text: str, note: str = "") -> Difference:
@@ -81,7 +93,21 @@ def _by_sign(gain: float) -> Change:
     return Change.BETTER if gain > 0 else Change.WORSE
 
 
-def _status(old: Record, new: Record) -> Iterator[Difference]:
+def _by_step(gain: float, step: float | None) -> Change:
+    """Where a gain or a loss up to `step` does not matter; None: none does."""
+    return Change.CHANGED if step is None or abs(gain) <= step else _by_sign(gain)
+
+
+def _by_ratio(old: float, new: float, limit: float | None) -> Change:
+    """Of a cost, where a ratio up to `limit` does not matter, either way; None: none does."""
+    if limit is None:
+        return Change.CHANGED
+    if new > old * limit:
+        return Change.WORSE
+    return Change.BETTER if old > new * limit else Change.CHANGED
+
+
+def _status(old: Record, new: Record, _: BaselineTolerance) -> Iterator[Difference]:
     if old.status is new.status:
         return
     well = old.status in OK, new.status in OK
@@ -92,14 +118,14 @@ def _status(old: Record, new: Record) -> Iterator[Difference]:
 # --- the artifact -----------------------------------------------------------
 
 
-def _artifact(old: Record, new: Record) -> Iterator[Difference]:
+def _artifact(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
     before, after = old.artifact, new.artifact
     if before is None or after is None:
         yield from _lost("artifact", old, new)
         return
     if before.size_bytes != after.size_bytes:
         note = f"{100 * (after.size_bytes / before.size_bytes - 1):+.2f} %" if before.size_bytes else ""
-        change = _by_sign(before.size_bytes - after.size_bytes)
+        change = _by_ratio(before.size_bytes, after.size_bytes, limits.max_size_ratio)
         yield _made(new, "size", change, f"{before.size_bytes} B", f"{after.size_bytes} B", note)
     elif before.sha256 != after.sha256:
         yield _made(new, "content", Change.CHANGED, before.sha256[:12], after.sha256[:12], "of the same size")
@@ -138,7 +164,7 @@ def _changed(
 # --- its answers ------------------------------------------------------------
 
 
-def _parity(old: Record, new: Record) -> Iterator[Difference]:
+def _parity(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
     before, after = old.parity, new.parity
     if before is None or after is None:
         yield from _lost("parity", old, new)
@@ -152,9 +178,10 @@ def _parity(old: Record, new: Record) -> Iterator[Difference]:
             yield _made(new, f"parity on {inputs} inputs", Change.UNLIKE, *texts, "measured otherwise")
             continue
         gain = now.sqnr_db - was.sqnr_db
-        if not abs(gain) < _SQNR_STEP_DB:
+        if was.sqnr_db != now.sqnr_db and not abs(gain) < _SQNR_STEP_DB:
             texts = f"{was.sqnr_db:.1f} dB", f"{now.sqnr_db:.1f} dB"
-            yield _made(new, f"SQNR on {inputs} inputs", _by_sign(gain), *texts, f"{gain:+.1f} dB")
+            change = _by_step(gain, limits.max_sqnr_drop_db)
+            yield _made(new, f"SQNR on {inputs} inputs", change, *texts, f"{gain:+.1f} dB")
         if was.top1_agreement is not None and now.top1_agreement is not None:
             gain = now.top1_agreement - was.top1_agreement
             if abs(gain) > _AGREEMENT_STEP:
@@ -162,7 +189,7 @@ def _parity(old: Record, new: Record) -> Iterator[Difference]:
                 yield _made(new, f"top-1 agreement on {inputs} inputs", _by_sign(gain), *texts)
 
 
-def _accuracy(old: Record, new: Record) -> Iterator[Difference]:
+def _accuracy(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
     before, after = old.accuracy, new.accuracy
     if before is None or after is None:
         yield from _lost("accuracy", old, new)
@@ -179,7 +206,7 @@ def _accuracy(old: Record, new: Record) -> Iterator[Difference]:
         yield _made(
             new,
             "top-1",
-            _by_sign(gain),
+            _by_step(gain, limits.max_top1_drop),
             f"{before.top1:.4f}",
             f"{after.top1:.4f}",
             f"{round(gain * after.n):+d} samples",
@@ -203,7 +230,7 @@ def like(old: Record, new: Record) -> str:
     return ""
 
 
-def _latency(old: Record, new: Record) -> Iterator[Difference]:
+def _latency(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
     before, after = old.latency, new.latency
     if before is None or after is None:
         yield from _lost("latency", old, new)
@@ -221,15 +248,79 @@ def _latency(old: Record, new: Record) -> Iterator[Difference]:
     if why:
         yield _made(new, "p50 latency", Change.UNLIKE, *texts, why)
         return
-    found = ratio.of_runs(before.samples_ns, after.samples_ns)
-    word = ratio.verdict(found)
-    if word in (ratio.Verdict.SLOWER, ratio.Verdict.FASTER):
-        change = Change.WORSE if word is ratio.Verdict.SLOWER else Change.BETTER
-        note = f"ratio {found}; not interleaved: confirm with compare --models"
+    found, change, doubts = latency_change(before, after, limits.max_p50_ratio)
+    if change is not Change.CHANGED:
+        sure = f"python -m suite compare --models {new.model} --variants {new.variant} OLD NEW"
+        note = "; ".join((f"ratio {found}", *doubts, f"not interleaved: to be sure, {sure}"))
         yield _made(new, "p50 latency", change, *texts, note)
 
 
-def _memory(old: Record, new: Record) -> Iterator[Difference]:
+def latency_change(old: Latency, new: Latency, limit: float | None) -> tuple[Ratio, Change, list[str]]:
+    """The ratio of two finished runs' latencies, what it means, and what speaks against it.
+
+    Worse needs the whole interval beyond `limit`, better the whole interval
+    below its inverse; an interval around `limit` whose middle is beyond it is
+    inconclusive. Noise only slows: a new run in doubt is inconclusive where it
+    may be slower, an old one in doubt always. ValueError where a run has no
+    sample, or one that took no time.
+    """
+    found = ratio.of_runs(old.samples_ns, new.samples_ns)
+    doubts = _doubts(soundness(old), soundness(new))
+    told = list(doubts.values())
+    if limit is None:
+        return found, Change.CHANGED, told
+    if "old" in doubts or (doubts and found.high > limit):
+        return found, Change.INCONCLUSIVE, told
+    if found.ratio > limit:
+        return found, Change.WORSE if found.low > limit else Change.INCONCLUSIVE, told
+    return found, Change.BETTER if found.high < 1 / limit else Change.CHANGED, told
+
+
+def _doubts(old: tuple[Soundness, str], new: tuple[Soundness, str]) -> dict[str, str]:
+    """What speaks against either run."""
+    return {
+        whose: f"the {whose} run is {sound}: {why}"
+        for whose, (sound, why) in (("old", old), ("new", new))
+        if sound is not Soundness.SOUND
+    }
+
+
+def _realtime(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
+    before, after = old.realtime, new.realtime
+    if before is None or after is None:
+        yield from _lost("realtime", old, new)
+        return
+    was, now, change, doubts = fps_change(before, after, limits.min_fps_ratio)
+    texts = f"{was:.1f} fps", f"{now:.1f} fps"
+    why = like(old, new)
+    if not why and (before.fps, before.threads) != (after.fps, after.threads):
+        why = "another camera, or another number of threads"
+    if why:
+        yield _made(new, "processed fps", Change.UNLIKE, *texts, why)
+    elif change is not Change.CHANGED:
+        yield _made(new, "processed fps", change, *texts, "; ".join(doubts))
+
+
+def fps_change(old: RealTime, new: RealTime, limit: float | None) -> tuple[float, float, Change, list[str]]:
+    """Frames answered a second, then and now, what that means, and what speaks against it.
+
+    Worse is less than `limit` of what it was. As with latencies, a new run in
+    doubt is inconclusive where it may be worse, an old one where it may have
+    been better: no more than its camera offered.
+    """
+    was, now = (frames.processed_fps(run) or 0.0 for run in (old, new))
+    doubts = _doubts(frames.soundness(old), frames.soundness(new))
+    told = list(doubts.values())
+    if limit is None:
+        return was, now, Change.CHANGED, told
+    if "old" in doubts and now < limit * old.fps:
+        return was, now, Change.INCONCLUSIVE, told
+    if now < limit * was:
+        return was, now, Change.INCONCLUSIVE if doubts else Change.WORSE, told
+    return was, now, Change.BETTER if was < limit * now else Change.CHANGED, told
+
+
+def _memory(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
     before, after = old.memory, new.memory
     if before is None or after is None:
         yield from _lost("memory", old, new)
@@ -237,8 +328,9 @@ def _memory(old: Record, new: Record) -> Iterator[Difference]:
     texts = f"{before.peak_bytes / 1e6:.1f} MB", f"{after.peak_bytes / 1e6:.1f} MB"
     if why := like(old, new):
         yield _made(new, "peak memory", Change.UNLIKE, *texts, why)
-    elif not abs(after.peak_bytes - before.peak_bytes) <= _RATIO_STEP * before.peak_bytes:
-        change = _by_sign(before.peak_bytes - after.peak_bytes)
+        return
+    change = _by_ratio(before.peak_bytes, after.peak_bytes, limits.max_peak_ratio)
+    if change is not Change.CHANGED:  # pages make it coarse
         yield _made(new, "peak memory", change, *texts)
 
 
@@ -257,14 +349,14 @@ def _lost(section: str, old: Record, new: Record) -> Iterator[Difference]:
 
 def lines(comparison: Comparison, name: Callable[[str], str] = str) -> Iterator[str]:
     """The comparison for a terminal: what got worse first, then the rest, case by case."""
-    counted = {change: sum(item.change is change for item in comparison.differences) for change in Change}
+    counted = {change: len(comparison.of(change)) for change in Change}
     said = ", ".join(f"{count} {change}" for change, count in counted.items() if count) or "nothing changed"
     yield f"{comparison.compared} cases in both: {said}"
     for title, case_ids in (("missing from the new run", comparison.missing), ("new", comparison.new)):
         if case_ids:
             yield f"{len(case_ids)} {title}: {', '.join(map(name, case_ids))}"
-    for change in (Change.WORSE, Change.BETTER, Change.UNLIKE, Change.CHANGED):
-        yield from _section(change, [item for item in comparison.differences if item.change is change])
+    for change in (Change.WORSE, Change.INCONCLUSIVE, Change.BETTER, Change.UNLIKE, Change.CHANGED):
+        yield from _section(change, comparison.of(change))
 
 
 def _section(change: Change, items: Iterable[Difference]) -> Iterator[str]:

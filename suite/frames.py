@@ -70,6 +70,12 @@ def summarise(stream: Stream) -> Summary:
     )
 
 
+def processed_fps(realtime: RealTime) -> float | None:
+    """Frames answered a second, in the better of the schemes; None where none was answered."""
+    rates = [summarise(stream).processed_fps for stream in realtime.schemes if stream.taken]
+    return max(rates, default=None)
+
+
 def latencies_ns(stream: Stream) -> list[float]:
     """From when a frame was due to its answer, for each answered one."""
     period = 1e9 / stream.fps

@@ -6,14 +6,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 
+from suite import frames
 from suite.errors import PocketproofError, UsageError
 from suite.record import Record
 from suite.stats import median_ms
 
 FILE = "history.sqlite"
-_VERSION = 1  # of the table; PRAGMA user_version
+_VERSION = 2  # of the table; PRAGMA user_version. 1 had no processed_fps
 _PATIENCE = 60.0  # seconds that a writer waits for another
 
 
@@ -32,6 +34,7 @@ class Entry:
     sqnr_db: float | None
     top1: float | None
     peak_bytes: int | None
+    processed_fps: float | None = None  # behind a camera, in the better of the schemes
 
 
 _COLUMNS = tuple(item.name for item in fields(Entry))
@@ -52,6 +55,7 @@ def entry(run: str, record: Record) -> Entry:
         sqnr_db=record.parity.real.sqnr_db if record.parity else None,
         top1=record.accuracy.top1 if record.accuracy else None,
         peak_bytes=record.memory.peak_bytes if record.memory else None,
+        processed_fps=frames.processed_fps(record.realtime) if record.realtime else None,
     )
 
 
@@ -60,6 +64,13 @@ def _p50(record: Record) -> float | None:
         return median_ms(record.latency) if record.latency else None
     except ValueError:
         return None
+
+
+def named_by_time(records: Iterable[Record]) -> str:
+    """A name for a run whose folder has none of its own: when its first case was done, as folders say it."""
+    first = min((record.recorded_at for record in records if record.recorded_at), default="")
+    then = datetime.fromisoformat(first) if first else datetime.now(UTC)
+    return then.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
 
 
 def append(path: Path, run: str, records: Iterable[Record]) -> None:
@@ -73,14 +84,19 @@ def append(path: Path, run: str, records: Iterable[Record]) -> None:
 
 
 def load(path: Path, model: str = "*", runs: int = 50) -> list[Entry]:
-    """Entries of the models that match a pattern, oldest first; UsageError without a file."""
+    """Entries of the models that match a pattern, oldest first; UsageError without a file.
+
+    Of each case on each machine the newest `runs`: other models' runs push none of them out.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: no history there yet; every run of pytest appends to it")
+    columns = ", ".join(_COLUMNS)
     query = f"""
-        SELECT {", ".join(_COLUMNS)} FROM entries
-        WHERE case_id GLOB ? AND run IN (
-            SELECT run FROM entries GROUP BY run ORDER BY max(recorded_at) DESC, run DESC LIMIT ?)
-        ORDER BY recorded_at, run, case_id"""
+        SELECT {columns} FROM (
+            SELECT {columns}, row_number() OVER (
+                PARTITION BY case_id, fingerprint ORDER BY recorded_at DESC, run DESC) AS age
+            FROM entries WHERE case_id GLOB ?)
+        WHERE age <= ? ORDER BY recorded_at, run, case_id"""
     with _opened(path) as database:
         rows = database.execute(query, (f"{model}/*", runs)).fetchall()
     return [Entry(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
@@ -90,8 +106,9 @@ def load(path: Path, model: str = "*", runs: int = 50) -> list[Entry]:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)) as database:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
+            if _version_of(database) == 1:
+                _add_fps(database)
+            if (version := _version_of(database)) not in (0, _VERSION):
                 raise UsageError(
                     f"{path}: written by another Pocketproof (version {version}, expected {_VERSION})"
                 )
@@ -101,6 +118,20 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path}: the history cannot be read or written: {error}. The run's results are safe; "
             "move the file away to begin a new history"
         ) from error
+
+
+def _version_of(database: sqlite3.Connection) -> int:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _add_fps(database: sqlite3.Connection) -> None:
+    """Bring a file of version 1 up to date, unless another process is quicker."""
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        if _version_of(database) == 1:
+            database.execute("ALTER TABLE entries ADD COLUMN processed_fps")
+            database.execute("PRAGMA user_version = 2")
 
 
 def _create(database: sqlite3.Connection) -> None:

@@ -27,7 +27,8 @@ from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
 BENCHMARK_JSON = "benchmark.json"
-ALONE = "(benchmark or realtime) and not android"  # marks of the tests that run when all is quiet
+QUIET = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
+ALONE = f"({' or '.join(QUIET)}) and not android"  # marks of the tests that run when all is quiet
 _SELECTING = (
     "models",
     "variants",
@@ -180,10 +181,9 @@ class Run:
         )
 
     def run_benchmarks_alone(self) -> int:
-        """This machine's benchmarks of a parallel run, in one process of their own, after all else."""
-        if not any(
-            Check.BENCHMARK in record.planned for record in self.store.load().records if not _on_phone(record)
-        ):
+        """This machine's timed checks of a parallel run, in one process of their own, after all else."""
+        here = (record for record in self.store.load().records if not _on_phone(record))
+        if not any(check in record.planned for record in here for check in QUIET):
             return 0
         expression = self.config.option.markexpr
         arguments = [
@@ -227,9 +227,12 @@ class Run:
 
     def _remember(self, records: list[Record]) -> None:
         """Append to the history; one that cannot be written costs a line at the end, not the run."""
-        place = self.open() if self.config.option.report_dir else self._reports
+        given = self.config.option.report_dir  # its name is that of every run into it
+        place, name = (
+            (self.open(), history.named_by_time(records)) if given else (self._reports, self.open().name)
+        )
         try:
-            history.append(place / history.FILE, self.open().name, records)
+            history.append(place / history.FILE, name, records)
         except PocketproofError as error:
             self.notes.append(str(error))
 

@@ -274,13 +274,22 @@ class ExpectedFailure:
     """A failure that is known and accepted; strict: if it passes, that is an error.
 
     `check` and `target` are patterns: "*" for an artifact that cannot be converted at all.
+    ValueError without a reason, or without an owner, who mends it or decides.
     """
 
     variant: str
     check: Check | str
     reason: str
-    owner: str = ""
+    owner: str
     target: str = "*"
+
+    def __post_init__(self) -> None:
+        missing = [name for name in ("reason", "owner") if not getattr(self, name).strip()]
+        if missing:
+            raise ValueError(
+                f"the expected failure {self.variant}/{self.check} has no {' and no '.join(missing)}: "
+                "say why it is accepted, and who mends it or decides"
+            )
 
 
 # --- models -----------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import floor, nan, sqrt
@@ -19,6 +19,7 @@ MAX_DRIFT = 0.10  # of the last third's median against the first third's
 MAX_OTHERS = 0.10  # of the machine's processor time, taken by other processes
 FEWEST_TO_JUDGE = 10
 _SIGMA_PER_MAD = 1.4826  # of a normal distribution
+_SIGMAS_P5_TO_P95 = 3.2897  # of a normal distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,26 +160,51 @@ def soundness(latency: Latency) -> tuple[Soundness, str]:
 
     Contaminated when it was marked so (a hot phone), or when other processes
     took more than MAX_OTHERS of the machine; unstable when the samples spread by more than MAX_SPREAD, or
-    drift by more than MAX_DRIFT over the loop. ValueError as `summarise`.
+    drift by more than MAX_DRIFT over the loop, or when they are fewer than
+    FEWEST_TO_JUDGE. ValueError as `summarise`.
     """
     if latency.contaminated:
         return Soundness.CONTAMINATED, latency.contaminated
-    if latency.summary_ms:
-        return Soundness.SOUND, ""  # there are no samples to look at
     if told := too_busy(latency):
         return Soundness.CONTAMINATED, told
+    if latency.summary_ms:
+        return _soundness_told(latency.summary_ms)
     ordered = _checked(latency.samples_ns)
-    if len(ordered) < FEWEST_TO_JUDGE or _calm(ordered):
+    if len(ordered) < FEWEST_TO_JUDGE:
+        return Soundness.UNSTABLE, _too_few(len(ordered))
+    if _calm(ordered):
         return Soundness.SOUND, ""
     p50 = _percentile(ordered, 0.5)
     spread = _SIGMA_PER_MAD * _deviation(ordered, p50) / p50
     if spread > MAX_SPREAD:
-        return Soundness.UNSTABLE, f"samples spread by {100 * spread:.0f} % of the median"
+        return Soundness.UNSTABLE, _too_wide(spread, "median")
     third = len(ordered) // 3
     drift = p50_ms(latency.samples_ns[-third:]) / p50_ms(latency.samples_ns[:third]) - 1
     if abs(drift) > MAX_DRIFT:
         return Soundness.UNSTABLE, f"samples drift by {100 * drift:+.0f} % from the first third to the last"
     return Soundness.SOUND, ""
+
+
+def _soundness_told(told: Mapping[str, float]) -> tuple[Soundness, str]:
+    """Of a tool that keeps no samples: by its percentiles, or its deviation where it tells none."""
+    count = round(told.get("n", 0))
+    if count < FEWEST_TO_JUDGE:
+        return Soundness.UNSTABLE, _too_few(count)
+    if {"p5", "p50", "p95"} <= told.keys():
+        spread, of = (told["p95"] - told["p5"]) / (_SIGMAS_P5_TO_P95 * told["p50"]), "median"
+    elif {"std", "mean"} <= told.keys():
+        spread, of = told["std"] / told["mean"], "mean"
+    else:
+        return Soundness.UNSTABLE, "the tool tells neither samples nor how they spread"
+    return (Soundness.UNSTABLE, _too_wide(spread, of)) if spread > MAX_SPREAD else (Soundness.SOUND, "")
+
+
+def _too_few(count: int) -> str:
+    return f"{count} samples do not show how they spread, {FEWEST_TO_JUDGE} would"
+
+
+def _too_wide(spread: float, of: str) -> str:
+    return f"samples spread by {100 * spread:.0f} % of the {of}"
 
 
 def _deviation(ordered: Sequence[float], middle: float) -> float:

@@ -152,6 +152,7 @@ class BaselineTolerance:
     Engineering 24, 2019); less is for an interleaved comparison. Converters
     write the same weights again, so sizes may differ by metadata alone. 1 dB of
     SQNR is a sixth of a bit. Half a point of accuracy is the float32 budget.
+    Answered frames behind a camera are as many as latency lets them be.
     """
 
     max_p50_ratio: float | None = 1.10
@@ -159,6 +160,7 @@ class BaselineTolerance:
     max_peak_ratio: float | None = 1.10
     max_sqnr_drop_db: float | None = 1.0
     max_top1_drop: float | None = 0.005
+    min_fps_ratio: float | None = 0.90
 
 
 @dataclass(frozen=True, slots=True)

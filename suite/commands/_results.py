@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="a run's directory or its results.jsonl (default: %(default)s)",
     )
+    add_config(parser)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Where the thresholds stand."""
     parser.add_argument(
         "--config",
         type=Path,

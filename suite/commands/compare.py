@@ -9,11 +9,16 @@
                                 or that it cannot be told. A side is an artifact's
                                 path, an engine, a run (RUN, or RUN@CACHE where its
                                 artifacts lie in another cache), or a cache folder.
-  compare A.tflite B.tflite     measures two artifacts by themselves.
+  compare A.tflite B.tflite     measures two artifacts by themselves; Core ML's
+                                (.mlpackage, .mlmodel) on a Mac.
+
+Better and worse are what is further apart than [tool.pocketproof.baseline] in
+pyproject.toml lets a run fall behind; finished runs do not tell less apart.
 
 Exit status: 0 nothing got worse; 1 something did (or a case is missing, or B
-is slower); 2 wrong usage, or something cannot be read or run; 3 a measured
-comparison is inconclusive, and none is slower.
+is slower); 2 wrong usage, or something cannot be read or run; 3 a latency
+cannot be told (unstable or contaminated, or its interval is too wide), and
+nothing is worse.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.commands import _results
 from suite.errors import PocketproofError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 HELP = "compare two runs, or measure A against B"
 INCONCLUSIVE_STATUS = 3
-_ARTIFACTS = (".tflite", ".mlpackage", ".mlmodel")
+_ARTIFACTS = {".tflite", ".mlpackage", ".mlmodel"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,22 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=int, metavar="N", help="of A B B A at first; more follow while it cannot be told"
     )
     parser.add_argument("--fixtures-dir", type=Path, metavar="DIR", help="model fixtures from this folder")
+    _results.add_config(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found here too")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found."""
-    if arguments.models or Path(arguments.a).suffix in _ARTIFACTS:
+    if arguments.models or {Path(side).suffix for side in (arguments.a, arguments.b)} & _ARTIFACTS:
         return _measured(arguments)
     from suite import compare, store
 
-    found = compare.compare(store.load(arguments.a).records, store.load(arguments.b).records)
+    limits = _results.thresholds(arguments).baseline
+    found = compare.compare(store.load(arguments.a).records, store.load(arguments.b).records, limits)
     if found.compared == 0:
         raise UsageError(f"{arguments.a} and {arguments.b} have no case in common: nothing can be compared")
     for line in compare.lines(found):
         print(line)
     _write(arguments.json, asdict(found))
-    return 1 if found.worse or found.missing else 0
+    if found.worse or found.missing:
+        return 1
+    return INCONCLUSIVE_STATUS if found.of(compare.Change.INCONCLUSIVE) else 0
 
 
 def _measured(arguments: argparse.Namespace) -> int:
@@ -107,12 +117,12 @@ def _outcomes(arguments: argparse.Namespace) -> Iterator[tuple[str, Outcome]]:
     plan = _plan(arguments)
     if not arguments.models:
         a, b = (sides.artifact_side(Path(text)) for text in (arguments.a, arguments.b))
-        sample = ab.any_sample(a)
+        sample = sides.noise(a, b)
         yield "artifacts", ab.compare(a, b, sample, threads=arguments.threads, plan=plan, progress=_progress)
         return
     for case, lab in _cases(arguments):
         a, b = (sides.resolve(text, case, lab) for text in (arguments.a, arguments.b))
-        sample = lab.subject(case.spec).feeds.one()
+        sample = sides.samples(a, b, case, lab)
         outcome = ab.compare(a, b, sample, threads=arguments.threads, plan=plan, progress=_progress)
         yield f"{case.spec.name}/{case.variant.name}", outcome
 

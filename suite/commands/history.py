@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", default="*", metavar="MODEL", help="name or pattern (default: all)"
     )
     parser.add_argument(
-        "--runs", type=int, default=20, metavar="N", help="newest runs (default: %(default)s)"
+        "--runs", type=int, default=20, metavar="N", help="newest runs of each case (default: %(default)s)"
     )
     parser.add_argument(
         "--file",
@@ -68,6 +68,7 @@ def _numbers(entry: history.Entry) -> str:
         _text("{:.1f} dB", entry.sqnr_db),
         _text("top-1 {:.4f}", entry.top1),
         _text("peak {:.1f} MB", mb),
+        _text("{:.1f} fps", entry.processed_fps),
     )
     return "  ".join(filter(None, texts))
 

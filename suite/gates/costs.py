@@ -28,7 +28,7 @@ def check_latency(latency: Latency | None, budget: Budget) -> list[Finding]:
         return [unproven(Gate.LATENCY, str(error))]
     found = bound(Gate.LATENCY, "p50 latency in ms", median, limit, lambda: _latency_advice(latency))
     sound, why = stats.soundness(latency)
-    if sound is stats.Soundness.SOUND:
+    if sound is stats.Soundness.SOUND or (sound is _UNSTABLE and _far_above(latency, limit)):
         return found
     return _undecided(sound, why, median, limit) if found or sound is _UNSTABLE else []
 
@@ -40,18 +40,34 @@ def _latency_advice(latency: Latency) -> str:
 
 
 _UNSTABLE = stats.Soundness.UNSTABLE
+_FAR = 0.8  # of a limit: samples too few to show their spread say nothing nearer to it
 
 
 def _far_below(latency: Latency, limit: float | None) -> bool:
     """Whether nearly all samples keep the limit, so that no spread can matter: noise only slows.
 
+    Of fewer than `stats.FEWEST_TO_JUDGE` all must, and with room to spare.
     ValueError where the samples, or what a tool told in their place, cannot be true.
     """
-    if not latency.summary_ms:
-        _, most = stats.range_ms(latency.samples_ns)  # no percentile where the slowest keeps the limit
-        return limit is None or most <= limit or stats.percentile_ms(latency.samples_ns, 0.95) <= limit
-    median = stats.median_ms(latency)
-    return limit is None or (median <= limit and latency.summary_ms.get("p95", math.inf) <= limit)
+    told, samples = latency.summary_ms, latency.samples_ns
+    if told:
+        p95 = max(stats.median_ms(latency), told.get("p95", math.inf))
+        count, most = round(told.get("n", 0)), told.get("max", math.inf)
+    else:
+        count, (_, most) = len(samples), stats.range_ms(samples)
+        p95 = most  # no percentile where the slowest keeps the limit
+    if limit is None:
+        return True
+    if count < stats.FEWEST_TO_JUDGE:
+        return most <= _FAR * limit
+    return p95 <= limit or (not told and stats.percentile_ms(samples, 0.95) <= limit)
+
+
+def _far_above(latency: Latency, limit: float | None) -> bool:
+    """Whether even the quickest sample is so far beyond the limit that no spread explains it."""
+    told = latency.summary_ms
+    least = told.get("min", 0.0) if told else stats.range_ms(latency.samples_ns)[0]
+    return limit is not None and _FAR * least >= limit
 
 
 def _undecided(sound: stats.Soundness, why: str, median: float, limit: float | None) -> list[Finding]:
@@ -81,11 +97,10 @@ def check_realtime(realtime: RealTime | None, budget: Budget) -> list[Finding]:
     """Findings on how a model keeps up with a camera, in the better of the two schemes."""
     if realtime is None or not realtime.schemes:
         return [unproven(Gate.REALTIME, "no camera-paced run was recorded")]
-    rates = [frames.summarise(stream).processed_fps for stream in realtime.schemes if stream.taken]
-    if not rates:
+    best, least = frames.processed_fps(realtime), budget.min_processed_fps
+    if best is None:
         return [unproven(Gate.REALTIME, "no frame of the camera was answered")]
     advice = f"Of {realtime.fps:g} a second. Ship a quicker variant, or give the model more threads."
-    best, least = max(rates), budget.min_processed_fps
     found = bound(Gate.REALTIME, "processed fps", best, least, lambda: advice, is_maximum=False)
     sound, why = frames.soundness(realtime)
     if sound is stats.Soundness.SOUND:

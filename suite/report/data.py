@@ -10,6 +10,7 @@ from suite.history import Entry
 from suite.record import Record
 from suite.record.camera import RealTime, Stream
 from suite.record.costs import Latency, Sustained
+from suite.report.marks import marks
 from suite.report.view import Case, View
 from suite.stats import percentile
 
@@ -23,7 +24,8 @@ def page_data(view: View, history: Sequence[Entry] = ()) -> str:
     for entry in history:
         by_case.setdefault(entry.case_id, []).append(entry)
     cases = [_case(case, by_case.get(case.record.case_id, ())) for case in view.cases]
-    text = json.dumps({"cases": cases, "variants": view.variants}, separators=(",", ":"), allow_nan=False)
+    own = {variant: [mark.series, mark.path] for variant, mark in marks(view.variants).items()}
+    text = json.dumps({"cases": cases, "marks": own}, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -115,6 +117,7 @@ def _history(record: Record, entries: Sequence[Entry]) -> list[Mapping[str, Any]
             "size": _rounded(entry.size_bytes / 1e6 if entry.size_bytes is not None else None),
             "top1": _rounded(100 * entry.top1 if entry.top1 is not None else None),
             "sqnr": _rounded(entry.sqnr_db),
+            "fps": _rounded(entry.processed_fps),
         }
         for entry in own
     ]

@@ -12,6 +12,7 @@ from importlib.resources import files
 from suite.history import Entry
 from suite.report import layers, words
 from suite.report.data import page_data
+from suite.report.marks import marks
 from suite.report.plots import plots
 from suite.report.view import Case, View
 
@@ -52,6 +53,7 @@ def render(view: View, history: Sequence[Entry] = ()) -> str:
         script=script,
         data=Markup(page_data(view, history)),  # escaped for where it stands
         plots=drawn,
+        marks=marks(view.variants),
         packed=_pack(cards),
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.report import labels, words
+from suite.report.marks import COLOURS, marks
 from suite.report.view import Case, View
 
 Spec = dict[str, Any]
@@ -23,10 +24,9 @@ MAX_ROWS = 40  # of the latency plot; more could not be read
 NAMED_WIDTH, NAMED_HEIGHT = 390, 290  # of a drawing with names in it, its axes apart
 MAX_LABELS = 16
 LABEL_ROOM = 3.0  # for names to the right of the largest, as a ratio of sizes
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 # Stand-ins that Vega takes for colours, and what the page has in their place.
 INK, MUTED, _LINE = "#1000f1", "#1000f2", "#1000f3"
-SERIES = tuple(f"#10000{index}" for index in range(1, 7))
+SERIES = tuple(f"#10000{index}" for index in range(1, COLOURS + 1))
 _VARIABLES: Mapping[str, str] = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -233,7 +233,7 @@ def _row_name(case: Case, view: View) -> str:
 
 def _by_variant(view: View, *channels: str) -> Spec:
     """Colour and shape by variant, so that neither alone carries the meaning."""
-    variants = list(view.variants)
+    own = marks(view.variants)
     legend = {
         "title": None,
         "orient": "top",
@@ -242,24 +242,19 @@ def _by_variant(view: View, *channels: str) -> Spec:
         "labelLimit": 200,
         "symbolOpacity": 1,
     }
-    ranges: Mapping[str, Sequence[str]] = {"color": SERIES, "shape": _SHAPES}
+    ranges: Mapping[str, list[str]] = {
+        "color": [SERIES[mark.series - 1] for mark in own.values()],
+        "shape": [mark.path for mark in own.values()],
+    }
     return {
         channel: {
             "field": "variant",
             "type": "nominal",
             "legend": legend,
-            "scale": {
-                "domain": variants,
-                "range": [_turned(ranges[channel], index, channel) for index in range(len(variants))],
-            },
+            "scale": {"domain": list(own), "range": ranges[channel]},
         }
         for channel in channels or ("color", "shape")
     }
-
-
-def _turned(values: Sequence[str], index: int, channel: str) -> str:
-    """Shapes move on by one with each round of colours, so that no two variants share both."""
-    return values[(index + (index // len(values) if channel == "shape" else 0)) % len(values)]
 
 
 def _around(percentages: Sequence[float]) -> list[float]:

@@ -12,14 +12,18 @@ from suite.report.view import View
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-MAX_CASES = 20  # failing cases told in full
+MAX_LENGTH = 60_000  # characters; GitHub refuses a comment of more than 65,536
+MAX_CASES = (20, 10, 5, 2)  # failing cases told in full: fewer where these are too many
+MAX_FINDINGS = 10  # of a case
 MAX_ROWS = 40
 MAX_MESSAGE = 600  # characters
+_MORE = "**Cut here, for a comment holds no more: index.html has the rest.**\n"
+_OPEN, _CLOSE = "<details>", "</details>"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def render(view: View) -> str:
-    """The summary as GitHub-flavoured Markdown."""
+    """The summary as GitHub-flavoured Markdown, of MAX_LENGTH characters at most."""
     from jinja2 import Environment, PackageLoader  # not while pytest collects
 
     environment = Environment(
@@ -27,7 +31,20 @@ def render(view: View) -> str:
     )
     environment.filters.update(md=_text, code=_code)
     template = environment.get_template("summary.md.j2")
-    return template.render(view=view, words=words, max_cases=MAX_CASES, max_rows=MAX_ROWS)
+    bounds = {"max_rows": MAX_ROWS, "max_findings": MAX_FINDINGS}
+    for max_cases in MAX_CASES:
+        text = template.render(view=view, words=words, max_cases=max_cases, **bounds)
+        if len(text) <= MAX_LENGTH:
+            return text
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    """As many whole lines as there is room for, and a word on the rest."""
+    room = MAX_LENGTH - len(f"\n{_CLOSE}\n\n{_MORE}")
+    kept = text[:room].rpartition("\n")[0]
+    folded = kept.count(_OPEN) > kept.count(_CLOSE)
+    return f"{kept}\n{_CLOSE if folded else ''}\n\n{_MORE}"
 
 
 def _text(value: object) -> Markup:

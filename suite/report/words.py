@@ -93,10 +93,15 @@ def _side(seen: Mapping[str, Any]) -> dict[str, str]:
 
 def proof(check: Check, case_id: str) -> str:
     """Arguments for pytest that select what puts this question to this case."""
-    file = f"tests/validate/test_{'android' if check is Check.HOST_PARITY else check}.py"
+    file = f"tests/validate/test_{_device(case_id) if check is Check.HOST_PARITY else check}.py"
     if check is Check.BENCHMARK:  # has a test for each thread count, and one for memory
         return f'{file} -k "{case_id}"'
     return f'"{file}::test_{check}[{case_id}]"'
+
+
+def _device(case_id: str) -> str:
+    """What is held to this machine: a phone, or Core ML on a Mac or an iPhone."""
+    return "android" if case_id.split("/", 2)[-1].startswith("android:") else "coreml"
 
 
 def command(finding: Finding) -> str | None:

@@ -67,7 +67,8 @@ class Product:
     def command(self, *arguments: str) -> tuple[list[str], Path]:
         """The command line of a run, and where it reports."""
         self._runs += 1
-        report = self.folder / f"run{self._runs}"
+        given = [Path(one.partition("=")[2]) for one in arguments if one.startswith("--report-dir=")]
+        report = given[0] if given else self.folder / f"run{self._runs}"
         tests = [] if any(argument.startswith("tests/") for argument in arguments) else ["tests/validate"]
         line = [sys.executable, "-m", "pytest", *tests, *arguments, f"--report-dir={report}"]
         return [*line, "-p", "no:cacheprovider"], report

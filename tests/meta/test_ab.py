@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from suite import ab, ratio, runtimes, sides
@@ -18,6 +19,7 @@ from suite.lab import Lab
 from suite.matrix import Case, Request, cases
 from suite.ratio import Verdict
 from suite.record.lines import encode
+from suite.runtimes.base import TensorInfo
 from suite.spec import ModelSpec
 from suite.thresholds import Thresholds
 from tests.meta import records
@@ -88,6 +90,74 @@ def test_a_run_whose_artifact_is_not_the_recorded_one_is_refused(
     words = {"gone": "gone", "changed": "is not the artifact", "other model": "holds no artifact"}[spoil]
     with pytest.raises(UsageError, match=words):
         sides.resolve(f"{tmp_path}@{tmp_path}", chosen, small_lab)
+
+
+COREML = "mlprogram_float32"
+
+
+@pytest.fixture(scope="module")
+def package(classifier: Subject) -> Path:
+    return classifier.artifact(COREML)
+
+
+def test_a_package_is_refused_with_the_reason_where_there_is_no_core_ml(
+    package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sides.sys, "platform", "linux")
+    assert main(["compare", str(package), str(package)]) == 2
+    told = capsys.readouterr().err
+    assert "Core ML is on Apple's systems alone, and this is linux" in told
+    assert "compare OLD NEW" in told
+    with pytest.raises(UsageError, match=r"no artifact at .*gone\.mlpackage"):
+        sides.artifact_side(package.with_name("gone.mlpackage"))
+
+
+def test_on_a_mac_a_package_is_run_by_core_ml(
+    package: Path, classifier: Subject, small_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides.sys, "platform", "darwin")
+    side = sides.artifact_side(package)
+    assert (side.engine, side.path) == ("coreml", package.resolve())
+    spec = classifier.original.spec
+    (case,) = cases({spec.name: spec}, Request(models=(spec.name,), variants=(COREML,)))[:1]
+    assert sides.resolve("coreml-cpu", case, small_lab).engine == "coreml-cpu"
+    assert sides.resolve(str(package), case, small_lab) == side
+    with pytest.raises(UsageError, match="evaluator, which executes the saved file in NumPy"):
+        sides.resolve("coreml-evaluator", case, small_lab)
+    with pytest.raises(UsageError, match=r"litert-xnnpack cannot run a \.mlpackage"):
+        sides.resolve("litert-xnnpack", case, small_lab)
+    with pytest.raises(UsageError, match="are of two formats"):
+        sides.noise(side, sides.artifact_side(classifier.artifact("float32")))
+
+
+def test_a_package_is_fed_as_it_takes_it(
+    package: Path, classifier: Subject, small_lab: Lab, chosen: Case
+) -> None:
+    """By the evaluator, which takes what Core ML takes."""
+    side = ab.Side("package", "coreml-evaluator", package)
+    (sample,) = sides.noise(side, side).values()
+    assert sample.shape == (1, 16, 16, 3)
+    (real,) = sides.samples(side, side, chosen, small_lab).values()
+    assert real.shape == (1, 16, 16, 3)
+
+
+def test_sides_that_are_fed_otherwise_are_refused(
+    classifier: Subject, small_lab: Lab, chosen: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, tensor = (ab.Side(name, "coreml", classifier.artifact(COREML)) for name in ("photo", "tensor"))
+    monkeypatch.setattr(sides, "_takes_photos", lambda side, *_: side is photo)
+    with pytest.raises(UsageError, match="photo and tensor are fed otherwise"):
+        sides.samples(photo, tensor, chosen, small_lab)
+
+
+def test_noise_for_a_photo_is_pixels() -> None:
+    random = np.random.default_rng(0)
+    photo = ab._noise(TensorInfo(name="image", shape=(20, 30, 3), dtype="uint8"), random)
+    assert (photo.shape, photo.dtype) == ((1, 20, 30, 3), np.uint8)
+    assert photo.max() > 200
+    tensor = ab._noise(TensorInfo(name="image", shape=(-1, 20, 30, 3), dtype="float32"), random)
+    assert (tensor.shape, tensor.dtype) == ((1, 20, 30, 3), np.float32)
+    assert tensor.max() <= 1
 
 
 def test_an_empty_cache_and_a_wrong_name_are_refused(chosen: Case, small_lab: Lab, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from suite.__main__ import main
 from suite.errors import UsageError
 from suite.gates import Finding, Gate, Verdict
 from suite.record import Check, Record, Status
+from suite.record.camera import RealTime
 from suite.record.lines import encode
 from suite.store import Results, load
 from suite.thresholds import BaselineTolerance, Thresholds
@@ -42,6 +43,11 @@ def test_a_run_like_its_baseline_holds(tmp_path: Path) -> None:
     assert held([OLD], tmp_path) == ([], [])
 
 
+def busy(realtime: RealTime) -> RealTime:
+    schemes = (replace(one, others_cpu_ns=one.wall_ns, cores=2) for one in realtime.schemes)
+    return replace(realtime, schemes=tuple(schemes))
+
+
 WORSE: tuple[tuple[str, Callable[[], Record], str, bool], ...] = (
     ("slower", lambda: made(latency=records.latency(9.1 * 1.3)), "p50 latency over", False),
     ("larger", lambda: made(artifact=records.artifact(size_bytes=9_000_000)), "size over", False),
@@ -50,6 +56,10 @@ WORSE: tuple[tuple[str, Callable[[], Record], str, bool], ...] = (
     ("hungrier", lambda: made(memory=replace(OLD.memory, peak_bytes=10**9)), "peak memory over", False),
     ("not compared", lambda: made(parity=None), "parity: in the baseline, and not measured", False),
     ("not timed", lambda: made(latency=None), "latency: in the baseline, and not measured", False),
+    ("jerky", lambda: made(realtime=records.realtime(100.0)), "processed fps below", False),
+    ("jerky, on a busy machine", lambda: made(realtime=busy(records.realtime(100.0))), "fps below", True),
+    ("no camera", lambda: made(realtime=None), "realtime: in the baseline, and not measured", False),
+    ("camera", lambda: made(realtime=replace(OLD.realtime, threads=1)), "real time: unlike", True),
     ("threads", lambda: made(latency=records.latency(9.1, 1)), "latency: unlike", True),
     ("samples", lambda: made(accuracy=records.accuracy(0.964, 0, n=20)), "accuracy: unlike", True),
     ("machine", lambda: made(environment=ELSEWHERE), "unlike the baseline", True),
@@ -72,7 +82,7 @@ def test_slower_on_a_machine_that_others_used_is_inconclusive(tmp_path: Path) ->
     busy = replace(slow, others_cpu_ns=slow.wall_ns, cores=2)
     (found,), _ = held([made(latency=busy)], tmp_path)
     assert found.inconclusive
-    assert "this run is contaminated: other processes took 50 %" in found.message
+    assert "the new run is contaminated: other processes took 50 %" in found.message
     assert "compare --models squeezenet --variants float32" in found.message
 
 
@@ -80,6 +90,21 @@ def test_as_quick_as_before_on_a_busy_machine_holds(tmp_path: Path) -> None:
     """Others only slow a model down."""
     busy = replace(records.latency(9.1 * 0.8), others_cpu_ns=10**12, cores=2)
     assert held([made(latency=busy)], tmp_path)[0] == []
+
+
+def test_a_run_held_to_one_in_doubt_is_inconclusive(tmp_path: Path) -> None:
+    """A whole run may be given as the baseline, which nobody asked whether it is sound."""
+    assert OLD.latency is not None
+    doubtful = made(latency=replace(OLD.latency, others_cpu_ns=10**12, cores=2))
+    (tmp_path / "results.jsonl").write_bytes(encode(doubtful) + b"\n")
+    (found,), _ = baseline.hold([OLD], baseline.load(tmp_path), BaselineTolerance())
+    assert found.inconclusive
+    assert "the old run is contaminated" in found.message
+
+
+def test_as_many_frames_as_before_on_a_busy_machine_hold(tmp_path: Path) -> None:
+    assert OLD.realtime is not None
+    assert held([made(realtime=busy(OLD.realtime))], tmp_path)[0] == []
 
 
 def test_a_missing_case_is_a_finding_and_a_new_one_is_named(tmp_path: Path) -> None:
@@ -114,7 +139,7 @@ def test_baselines_of_several_machines_lie_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_baseline_is_small_and_keeps_neighbouring_samples(tmp_path: Path) -> None:
-    long = made(latency=records.latency(9.1, n=1024), scaling=(records.latency(9.1, n=1024),))
+    long = made(latency=records.latency(9.1, n=1024), scaling=(records.latency(9.1, n=1024),), realtime=None)
     ((path, _),) = baseline.save([long], tmp_path)
     kept = baseline.load(path).records[long.case_id]["aaaa"].latency
     assert kept is not None
@@ -129,6 +154,7 @@ def test_a_baseline_is_small_and_keeps_neighbouring_samples(tmp_path: Path) -> N
         (made(environment={}), "does not say where"),
         (made(latency=replace(OLD.latency, others_cpu_ns=10**12, cores=2)), "is contaminated"),
         (made(latency=replace(OLD.latency, samples_ns=(5, 10, 20) * 20)), "is unstable"),
+        (made(realtime=busy(records.realtime())), "is contaminated behind a camera"),
     ],
 )
 def test_a_run_in_doubt_is_no_baseline(spoilt: Record, words: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from suite import history
 from suite.report import html
+from suite.report.marks import COLOURS
+from suite.spec import VARIANTS
 from tests.meta import records
 from tests.meta.pages import build
 
@@ -83,7 +85,7 @@ def test_a_link_to_a_case_opens_it_and_draws_it(built: Path, tmp_path: Path) -> 
     opened, titles, told = probe(built, tmp_path, code, 1000, "#case-4")
     assert opened == ["case-4"]
     assert titles == ["Latency distribution", "Threads", "Behind a camera", "p50 over runs"] + [
-        f"{name} over runs" for name in ("Top-1", "SQNR", "Size")
+        f"{name} over runs" for name in ("Top-1", "SQNR", "Size", "Processed fps")
     ]
     assert told
 
@@ -123,7 +125,7 @@ def test_a_click_on_a_heading_sorts_and_another_turns_it_round(built: Path, tmp_
 def test_filters_hold_for_tables_cases_and_plots(built: Path, tmp_path: Path) -> None:
     code = """const seen = () => [of("#filter-shown").textContent,
         all("details[data-case]:not([hidden])").length,
-        all(".matrix tbody tr:not([hidden])").length, all("#explore circle").length];
+        all(".matrix tbody tr:not([hidden])").length, all("#explore .point").length];
       const found = [seen()];
       type("#filter-text", "squeezenet INT8"); found.push(seen());
       type("#filter-text", "nothing like it"); found.push(seen());
@@ -156,12 +158,31 @@ def test_behind_a_camera_a_model_has_one_row_of_the_variants_that_pass(built: Pa
 def test_colours_can_be_chosen_and_a_point_opens_its_case(built: Path, tmp_path: Path) -> None:
     code = """const paper = () => frame.getComputedStyle(page.body).backgroundColor, seen = [paper()];
       of("#theme").click(); seen.push(paper()); of("#theme").click(); seen.push(paper());
-      const point = of("#explore circle");
+      const point = of("#explore .point");
       point.dispatchEvent(new frame.KeyboardEvent("keydown", {key: "Enter"}));
       return [seen, all("details[open]").length, point.getAttribute("aria-label").length > 10]"""
     (first, second, third), opened, told = probe(built, tmp_path, code)
     assert first == third != second
     assert (opened, told) == (1, True)
+
+
+@needs_browser
+def test_points_are_told_apart_by_shape_and_the_legend_says_which_is_which(tmp_path: Path) -> None:
+    good = records.passed()
+    run = [replace(good, case_id=f"squeezenet/{variant}/{records.TARGET}") for variant in VARIANTS]
+    build(tmp_path / "variants", run)
+    code = """const look = path => [path.getAttribute("d"), frame.getComputedStyle(path).fill];
+      const box = path => path.getBoundingClientRect();
+      const sized = path => Math.max(box(path).width, box(path).height) > 6;
+      return {points: all("#explore .point").map(look), legend: all(".legend path").map(look),
+        names: all(".legend li").map(item => item.textContent.trim()),
+        seen: all("#explore .point, .legend path").every(sized)}"""
+    found = probe(tmp_path / "variants", tmp_path, code)
+    assert found["names"] == list(VARIANTS)
+    assert found["points"] == found["legend"]
+    assert len({path for path, _ in found["points"]}) == len(VARIANTS)
+    assert len({fill for _, fill in found["points"]}) == COLOURS
+    assert found["seen"]
 
 
 @needs_browser

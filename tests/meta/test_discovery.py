@@ -65,6 +65,11 @@ def test_a_fixture_may_import_its_neighbours(folder: Path) -> None:
         ("SPEC = {'build': None}\n", "defines no SPEC"),
         (GOOD.replace("ModelSpec(b", "ModelSpec(name='a/b', b"), "names its model 'a/b'"),
         ("\x00", "bad.py raised"),
+        (
+            "from suite.spec import ExpectedFailure\n"
+            "KNOWN = ExpectedFailure(variant='int8', check='parity', reason='swish')\n",
+            r"raised TypeError on import \(line 2\): .*'owner'",
+        ),
     ],
 )
 def test_a_broken_fixture_says_why_and_the_others_go_on(folder: Path, text: str, words: str) -> None:

@@ -229,7 +229,7 @@ def _inside(
 ) -> Recorder:
     case = _case("int8")
     if known:
-        failure = ExpectedFailure(variant="int8", check=Check.PARITY, reason="known")
+        failure = ExpectedFailure(variant="int8", check=Check.PARITY, reason="known", owner="us")
         case = replace(case, spec=replace(case.spec, expected_failures=(failure,)))
     recorder = Recorder(case, Check.PARITY)
     monkeypatch.setattr("suite.localise.localise", lambda *args: FOUND)

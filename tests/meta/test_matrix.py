@@ -158,7 +158,9 @@ def test_artifacts_that_cannot_be_told_apart_or_held_to_one_model_are_refused(
 
 
 def test_an_expected_failure_is_that_of_its_variant_check_and_target() -> None:
-    known = ExpectedFailure(variant="int8", check="parity", reason="swish", target="host/litert-*")
+    known = ExpectedFailure(
+        variant="int8", check="parity", reason="swish", owner="us", target="host/litert-*"
+    )
     spec = ModelSpec(name="m", expected_failures=(known,))
 
     def found(variant: str, engine: str, check: str) -> ExpectedFailure | None:
@@ -171,8 +173,23 @@ def test_an_expected_failure_is_that_of_its_variant_check_and_target() -> None:
     assert found("int8", "litert-xnnpack", "accuracy") is None
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [({"owner": " "}, "int8/parity has no owner"), ({"reason": ""}, "int8/parity has no reason")],
+)
+def test_an_expected_failure_without_a_reason_or_an_owner_is_refused(
+    missing: dict[str, str], words: str
+) -> None:
+    stated = {"variant": "int8", "check": "parity", "reason": "swish", "owner": "us"}
+    assert ExpectedFailure(**stated).owner == "us"
+    with pytest.raises(ValueError, match=words):
+        ExpectedFailure(**{**stated, **missing})
+    with pytest.raises(TypeError, match=next(iter(missing))):
+        ExpectedFailure(**{name: value for name, value in stated.items() if name not in missing})
+
+
 def test_a_failure_of_every_check_is_expected_of_each() -> None:
-    known = ExpectedFailure(variant="int16x8", check="*", reason="the converter has no such op")
+    known = ExpectedFailure(variant="int16x8", check="*", reason="the converter has no such op", owner="us")
     case = Case(
         ModelSpec(name="m", expected_failures=(known,)), VARIANTS["int16x8"], Target("host", "litert-xnnpack")
     )

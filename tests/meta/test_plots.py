@@ -10,6 +10,8 @@ import pytest
 
 from suite import report
 from suite.report import plots
+from suite.report.marks import marks
+from suite.spec import VARIANTS
 from tests.meta import records
 from tests.meta.pages import arrange
 
@@ -38,12 +40,15 @@ def test_engines_share_the_point_of_their_artifact_and_the_name_of_their_model()
     assert "Of several engines the first is shown" in size.caption
 
 
-def test_no_two_variants_share_both_colour_and_shape() -> None:
+def test_a_plot_draws_the_marks_of_its_variants() -> None:
     view = arrange([records.passed(variant=variant) for variant in records.SPEED])
-    many = replace(view, variants=tuple(f"variant_{index}" for index in range(11)))
-    channels = plots._by_variant(many)
-    pairs = zip(*(channels[name]["scale"]["range"] for name in ("color", "shape")), strict=True)
-    assert len(set(pairs)) == 11
+    channels = plots._by_variant(replace(view, variants=tuple(VARIANTS)))
+    ranges = [channels[name]["scale"]["range"] for name in ("color", "shape")]
+    assert [(plots.SERIES.index(colour) + 1, path) for colour, path in zip(*ranges, strict=True)] == [
+        (mark.series, mark.path) for mark in marks(tuple(VARIANTS)).values()
+    ]
+    drawn = {path for plot in plots.plots(view) for path in re.findall(r' d="(M[^"]*Z)"', plot.svg)}
+    assert len(drawn) >= len(records.SPEED)
 
 
 def test_a_run_without_numbers_has_no_plots() -> None:

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from suite import history
 from suite.record import Check, Stage, Status
 from tests.meta.product import HOST, QUICK, ROOT, SMALL, fixture, no_traceback
 from tests.meta.records import CHECKS
@@ -67,6 +68,16 @@ def test_benchmarks_of_a_parallel_run_come_after_and_alone(product):
     assert (run.report / "benchmark.json").exists()
 
 
+def test_a_camera_alone_is_set_up_in_a_parallel_run_too(product):
+    only = ("--models", "digits_cnn", "--variants", "float32", "--profile", "default", "-m", "realtime", "-v")
+    run = product.run(*only, "-n", "2")
+    assert run.status == 0, run.text
+    (record,) = run.records.values()
+    assert set(record.checks) == {Check.REALTIME}
+    assert record.status is Status.PASSED
+    assert record.realtime is not None
+
+
 def test_nothing_changed_means_no_tensorflow(product):
     product.run(*SMALL, "-m", "not benchmark")
     blocked = product.folder / "blocked" / "tensorflow"
@@ -83,6 +94,14 @@ def test_a_marker_selects_what_is_planned(product):
     run = product.run(*SMALL, "-m", "parity")
     assert run.status == 0, run.text
     assert all(set(record.checks) == {Check.PARITY} for record in run.records.values())
+
+
+def test_each_run_into_one_folder_stays_in_its_history(product):
+    first = product.run(*SMALL, "-m", "parity", "--variants", "float32")
+    assert first.status == 0, first.text
+    again = product.run(*SMALL, "-m", "parity", "--variants", "float32", f"--report-dir={first.report}")
+    assert again.status == 0, again.text
+    assert len({entry.run for entry in history.load(first.report / history.FILE)}) == 2
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,11 @@ def timed(samples: list[int], **changes: Any) -> Latency:
     return replace(made, **changes)
 
 
+def told(**summary_ms: float) -> Latency:
+    """Of a tool that keeps no samples."""
+    return timed([], summary_ms=summary_ms)
+
+
 @pytest.mark.parametrize(
     ("latency", "sound", "words"),
     [
@@ -114,7 +119,17 @@ def timed(samples: list[int], **changes: Any) -> Latency:
         (timed([100, 101, 99, 100, 300] * 10), Soundness.SOUND, ""),  # some spoiled, the median stands
         (timed([100, 150] * 15), Soundness.UNSTABLE, "spread by"),
         (timed([100] * 20 + [115] * 10), Soundness.UNSTABLE, "drift by +15 %"),
-        (timed([100, 150]), Soundness.SOUND, ""),  # too few to say
+        (timed([100, 150]), Soundness.UNSTABLE, "2 samples do not show"),
+        (timed([100] * 9), Soundness.UNSTABLE, "9 samples do not show"),
+        (timed([100] * 10), Soundness.SOUND, ""),
+        (told(n=50, mean=10, std=0.9), Soundness.SOUND, ""),
+        (told(n=50, mean=10, std=1.1), Soundness.UNSTABLE, "spread by 11 % of the mean"),
+        (told(n=9, mean=10, std=0.1), Soundness.UNSTABLE, "9 samples do not show"),
+        (told(n=50, mean=10, std=9, p5=9, p50=10, p95=11), Soundness.SOUND, ""),  # some spoiled
+        (told(n=50, mean=10, std=0.1, p5=9, p50=10, p95=13), Soundness.UNSTABLE, "12 % of the median"),
+        (told(n=50, mean=10), Soundness.UNSTABLE, "tells neither samples nor how they spread"),
+        (told(mean=10), Soundness.UNSTABLE, "0 samples"),
+        (replace(told(n=50, mean=10, std=0.1), contaminated="hot"), Soundness.CONTAMINATED, "hot"),
         (timed([100] * 30, others_cpu_ns=1000, cores=2), Soundness.CONTAMINATED, "took 17 %"),
         (timed([100] * 30, others_cpu_ns=100, cores=2), Soundness.SOUND, ""),
         (timed([100] * 30, others_cpu_ns=None, cores=None), Soundness.SOUND, ""),

@@ -27,9 +27,25 @@ def test_the_command_that_shows_a_finding_again(check: Check | None, command: st
     assert words.command(replace(finding, case_id="")) is None
 
 
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [
+        ("host/coreml", "coreml"),
+        ("host/coreml-cpu", "coreml"),
+        ("ios:00008110-0123/coreml", "coreml"),
+        ("android:emulator-5554/xnnpack", "android"),
+    ],
+)
+def test_what_holds_a_device_to_this_machine_is_named_by_its_target(target: str, file: str) -> None:
+    case_id = f"a/int8/{target}"
+    told = words.proof(Check.HOST_PARITY, case_id)
+    assert told == f'"tests/validate/test_{file}.py::test_host_parity[{case_id}]"'
+
+
+@pytest.mark.parametrize("target", ["host/x", "android:0/xnnpack"])
 @pytest.mark.parametrize("check", list(Check))
-def test_the_tests_that_commands_name_exist(check: Check) -> None:
-    named = re.search(r"tests/validate/\w+\.py", words.proof(check, "a/int8/host/x"))
+def test_the_tests_that_commands_name_exist(check: Check, target: str) -> None:
+    named = re.search(r"tests/validate/\w+\.py", words.proof(check, f"a/int8/{target}"))
     assert named is not None
     file = Path(__file__).parents[2] / named[0]
     assert f"def test_{check}(" in file.read_text()

@@ -6,7 +6,6 @@
   const byId = new Map(data.cases.map(item => [item.id, item]));
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const SVG = "http://www.w3.org/2000/svg";
-  const colour = variant => `var(--series-${data.variants.indexOf(variant) % 6 + 1})`;
   const short = value => value >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
 
   // --- light and dark ---
@@ -219,7 +218,7 @@
     if (item.threads && item.threads.length > 1) drawn.push(threads(item));
     if (item.camera) drawn.push(timeline(item));
     if (item.sustained) drawn.push(...sustained(item));
-    if (item.history) for (const [field, title, unit] of [["p50", "p50 over runs", "ms"], ["top1", "Top-1 over runs", "%"], ["sqnr", "SQNR over runs", "dB"], ["size", "Size over runs", "MB"]]) drawn.push(history(item, field, title, unit));
+    if (item.history) for (const [field, title, unit] of [["p50", "p50 over runs", "ms"], ["top1", "Top-1 over runs", "%"], ["sqnr", "SQNR over runs", "dB"], ["size", "Size over runs", "MB"], ["fps", "Processed fps over runs", "fps"]]) drawn.push(history(item, field, title, unit));
     place.append(...drawn.filter(Boolean));
   };
   for (const details of all("details[data-case]")) details.addEventListener("toggle", () => details.open && draw(details));
@@ -257,7 +256,8 @@
     for (const [at, name] of ys) svg.append(make("line", { x1: left, x2: width - R, y1: at, y2: at, class: "grid" }), label(left - 6, at + 4, short(name), "end"));
     svg.append(label(width - R, height - 8, AXES[fx], "end", "ink"), label(4, 10, AXES[fy], "start", "ink"));
     for (const item of items) {
-      const point = make("circle", { cx: x(item[fx]), cy: y(item[fy]), r: 6, class: "point", style: `fill: ${colour(item.variant)}`, tabindex: 0, role: "link" });
+      const [series, path] = data.marks[item.variant];
+      const point = make("path", { d: path, transform: `translate(${x(item[fx])} ${y(item[fy])}) scale(6)`, class: "point", style: `fill: var(--series-${series})`, tabindex: 0, role: "link" });
       const words = `${item.model}/${item.variant}: ${AXES[fx]} ${short(item[fx])}; ${AXES[fy]} ${short(item[fy])}`;
       point.setAttribute("aria-label", words);
       titled(point, words);

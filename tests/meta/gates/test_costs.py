@@ -22,8 +22,9 @@ from tests.meta import records
 @pytest.mark.parametrize(
     ("samples_ns", "limit", "found"),
     [
-        ((9_000_000, 10_000_000, 99_000_000), 10.0, 0),
-        ((9_000_000, 10_000_001, 10_000_002), 10.0, 1),
+        ((9_900_000, 10_000_000, 10_100_000) * 10, 10.0, 0),
+        ((9_900_000, 10_000_001, 10_100_000) * 10, 10.0, 1),
+        ((9_000_000, 10_000_000, 10_000_000), 10.0, 1),  # too few to lie so near
         ((10**12,), None, 0),
         ((), None, 1),
         ((0, 1), None, 1),
@@ -55,6 +56,17 @@ def wide(p50_ms: float, spread: float = 0.5, **changes: object) -> Latency:
     return replace(records.latency(p50_ms), samples_ns=samples, **changes)
 
 
+def few(p50_ms: float) -> Latency:
+    """Of a model so slow that the time was up after nine."""
+    return replace(records.latency(p50_ms), samples_ns=(int(1e6 * p50_ms),) * 9)
+
+
+def told(**summary_ms: float) -> Latency:
+    """Of a tool that keeps no samples: a mean of 10 ms."""
+    summary = {"n": 50.0, "mean": 10.0, "min": 9.0, "max": 11.0, **summary_ms}
+    return replace(records.latency(10), samples_ns=(), summary_ms=summary)
+
+
 @pytest.mark.parametrize(
     ("latency", "limit", "outcome"),
     [
@@ -62,6 +74,22 @@ def wide(p50_ms: float, spread: float = 0.5, **changes: object) -> Latency:
         (wide(10), 12, "inconclusive"),
         (wide(10), 8, "inconclusive"),
         (records.latency(10), 8, "fails"),
+        (few(10), 12, "inconclusive"),
+        (few(10), 9, "inconclusive"),
+        (few(10), 13, "holds"),  # far below
+        (few(10), 7, "fails"),  # far above
+        (wide(10), 3, "fails"),
+        (wide(10), 4.5, "inconclusive"),
+        (told(p50=10.0, p5=9.9, p95=10.2), 10.1, "holds"),
+        (told(p50=10.0, p5=9.9, p95=10.2), 9, "fails"),
+        (told(p50=10.0, p5=8.0, p95=15.0), 12, "inconclusive"),
+        (told(p50=10.0, p5=8.0, p95=15.0), 9, "inconclusive"),
+        (told(std=0.5), 11, "holds"),
+        (told(std=0.5), 9, "fails"),
+        (told(std=4.0), 11, "inconclusive"),
+        (told(std=0.1, n=3.0), 11, "inconclusive"),
+        (told(std=0.1, n=3.0), 15, "holds"),
+        (told(std=0.1, n=3.0), 7, "fails"),
         (replace(records.latency(10), others_cpu_ns=10**12, cores=2), 8, "inconclusive"),
         (replace(records.latency(10), others_cpu_ns=10**12, cores=2), 10.3, "holds"),  # noise only slows
     ],
