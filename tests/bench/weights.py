@@ -26,7 +26,7 @@ def main(profile: str) -> bool:
         command = [sys.executable, "-m", "pytest", *options, "-m", "parity or accuracy"]
         subprocess.run([*command, "-k", _ENGINE, "--report-dir", folder], capture_output=True, check=False)
         seen = {record.case_id: record for record in store.load(Path(folder)).records}
-    held = [_held(spec.name, spec.weights, seen) for spec in discover(BUNDLED)]
+    held = [_held(name, getattr(model, "weights", ""), seen) for name, model in discover(BUNDLED).items()]
     return all(held)
 
 
