@@ -24,12 +24,13 @@ class ModelRef:
 class Card:
     """Enough of a built model to do without TensorFlow afterwards."""
 
-    content: str  # hash of architecture and weights
+    content: str  # hash of architecture and weights, and of the code of layers that are not Keras'
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     parameters: int
     rescales: bool  # its first layer takes raw pixels and scales them itself
     dependencies: tuple[tuple[str, str], ...]  # files that the build read, with their SHA-256
+    packages: tuple[tuple[str, str], ...] = ()  # installed ones that it may have used, with their versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

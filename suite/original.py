@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Original:
 
     @property
     def card(self) -> Card:
-        """What the model is; builds it when any file that the last build read has changed."""
+        """What the model is; builds it when a file or a package that the last build used is another."""
         if self._card is None:
             self._card = self._known() or self._learn()
         return self._card
@@ -111,10 +112,14 @@ class Original:
         if place is None:
             return None
         card = msgspec.json.decode((place / "card.json").read_bytes(), type=Card)
-        return card if all(_unchanged(path, sha256) for path, sha256 in card.dependencies) else None
+        files = all(_unchanged(path, sha256) for path, sha256 in card.dependencies)
+        return card if files and _same(dict(card.packages)) else None
 
     def _learn(self) -> Card:
         card: Card = self._ask(".card", stage=Stage.BUILD, timeout=BUILD_SECONDS)
+        # What only the worker finds could not be asked for again without it.
+        seen = tuple(package for package in card.packages if _same(dict([package])))
+        card = replace(card, packages=seen)
         key = self._key()
         self._cache.discard("card", key)
         self._cache.get_or_build("card", key, lambda folder: _write(folder, card))
@@ -129,6 +134,11 @@ def _tree(path: Path) -> str:
     if not path.exists():
         raise CaseError(f"the model's file {path} is not there", stage=Stage.BUILD)
     return sha256_tree(path)
+
+
+def _same(packages: Mapping[str, str]) -> bool:
+    """Whether these are the versions that are installed; a card that names no package is of an old suite."""
+    return bool(packages) and runtimes.versions(*packages) == packages
 
 
 def _unchanged(path: str, sha256: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ class KerasOriginal:
             hasher.update(f"{weight.shape}{weight.dtype}".encode())
             hasher.update(np.ascontiguousarray(weight.numpy()).tobytes())
         return hasher.hexdigest()
+
+    def modules(self) -> set[str]:
+        """Those of custom layers and functions, which its configuration tells by name alone."""
+        try:
+            configuration = self._model.to_json()
+        except (NotImplementedError, TypeError, ValueError):
+            if self._file is None:
+                raise
+            return set()  # an old file's: nothing but Keras' own layers can be read from it
+        return set(re.findall(r'"module": "(?!keras[."]|builtins")([^"]+)"', configuration))
 
     def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Answers in batches, in inference mode."""

@@ -27,6 +27,10 @@ class Original(Protocol):
         """Hash of architecture and weights."""
         ...
 
+    def modules(self) -> set[str]:
+        """The Python modules, Keras' own apart, whose code its layers run."""
+        ...
+
     def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """(n, ...) samples by input name to (n, ...) answers by output name."""
         ...

@@ -1,14 +1,14 @@
-"""Which files of the user's a build reads: its Python modules, and the data that it opens.
+"""What a build rests on: the user's Python modules, the data that it opens, and installed packages.
 
-They are the model's dependencies: when one changes, the model is built again.
-Installed packages are left out, since their versions stand in the cache key.
+They are the model's dependencies: when a file is another, or a package has
+another version, the model is built again.
 """
 
 from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,37 @@ def watched() -> Iterator[set[Path]]:
     finally:
         _watchers.remove(opened)
         reads.update(path.resolve() for path in opened | set(_module_files().values()) if of_the_user(path))
+
+
+def packages(modules: Iterable[str] | None = None) -> dict[str, str]:
+    """Version by name of the distributions that these modules come from; of all that are loaded, if None.
+
+    All, for what an earlier build in this process imported is not imported anew by the next one.
+    """
+    from importlib import metadata
+
+    loaded = {name.partition(".")[0] for name in (list(sys.modules) if modules is None else modules)}
+    names = {name for module in loaded for name in _distributions().get(module, ()) if name}
+    return {name: metadata.version(name) for name in sorted(names)}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """The names of the distributions behind each top-level module."""
+    from importlib import metadata
+
+    return metadata.packages_distributions()
+
+
+def code(modules: Iterable[str], files: Iterable[tuple[str, str]]) -> list[str]:
+    """What stands for the code of modules: versions of packages; hashes of all the user's own code.
+
+    `files`: those that the build read, with their SHA-256.
+    """
+    places = {name: getattr(sys.modules.get(name), "__file__", None) for name in modules}
+    own = {name for name, place in places.items() if place is not None and of_the_user(Path(place))}
+    hashes = {sha256 for path, sha256 in files if path.endswith(".py")} if own else set()
+    return sorted({*hashes, *(f"{name} {it}" for name, it in packages(set(places) - own).items())})
 
 
 def of_the_user(path: Path) -> bool:

@@ -70,6 +70,10 @@ class SavedOriginal:
         """Hash of the folder's files."""
         return sha256_tree(self._path)
 
+    def modules(self) -> set[str]:
+        """None: the graph holds all that is computed."""
+        return set()
+
     def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Answers in batches, or one by one where the signature's batch is fixed."""
         import tensorflow as tf

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.cache import sha256_file
+from suite.cache import digest, sha256_file
 from suite.card import Card, ModelRef, Norm
 from suite.converters import coreml, tflite
 from suite.converters.interface import Interface
@@ -49,6 +49,7 @@ class Workshop:
             parameters=original.parameters,
             rescales=original.rescales,
             dependencies=self._dependencies,
+            packages=tuple(reads.packages().items()),
         )
 
     def run_many(self, ref: ModelRef, content: str, feed: Feed) -> dict[str, Array]:
@@ -114,10 +115,10 @@ class Workshop:
                 self._original = _open_saved(ref.path) if ref.saved else _build(ref)
             if ref.seed:
                 self._original.move(ref.seed)
-            self._ref, self._content = ref, self._original.content()
             self._dependencies = tuple(
                 sorted((str(path), sha256_file(path)) for path in files if path.is_file())
             )
+            self._ref, self._content = ref, _content(self._original, self._dependencies)
         if content not in (None, self._content):
             raise OtherModel(
                 f"{ref.name} was built twice and has other weights the second time, expected the same: "
@@ -162,6 +163,12 @@ class Workshop:
 
             keras.backend.clear_session()  # names in the next model start anew: its hash is stable
         gc.collect()
+
+
+def _content(original: Original, files: tuple[tuple[str, str], ...]) -> str:
+    """Hash of architecture and weights, and of the code of custom layers, which stand there by name."""
+    code = reads.code(original.modules(), files)
+    return digest({"model": original.content(), "code": code}) if code else original.content()
 
 
 def _build(ref: ModelRef) -> Original:

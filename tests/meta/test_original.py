@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.cache import Cache
+from suite.cache import Cache, sha256_file
 from suite.errors import CaseError, OtherModel
 from suite.feeds import Feed
 from suite.original import Original
@@ -92,6 +94,78 @@ def test_whatever_a_build_read_makes_it_build_again(
     assert built
     assert after != before
     assert run() == (after, False)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages, for this process and for workers."""
+    folder = tmp_path / "cache" / "site-packages"  # what stands in the cache is none of the user's files
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("POCKETPROOF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def install(folder: Path, version: str, bias: float) -> None:
+    for old in folder.glob("*.dist-info"):
+        shutil.rmtree(old)
+    info = folder / f"bias_layers-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bias-layers\nVersion: {version}\n")
+    (info / "top_level.txt").write_text("bias_layers\n")
+    (folder / "bias_layers.py").write_text(f"BIAS = {bias}\n")
+
+
+def test_an_installed_package_of_another_version_makes_it_build_again(
+    run: Callable[..., tuple[str, bool]], fixture: Path, installed: Path
+) -> None:
+    fixture.write_text(FIXTURE.replace("import its_helper", "import bias_layers as its_helper"))
+    install(installed, "1.0", 1.0)
+    before, _ = run()
+    assert run() == (before, False)
+    install(installed, "2.0", 100.0)
+    after, built = run()
+    assert built
+    assert after != before
+    assert run() == (after, False)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own layer", "layer of a package"])
+def test_other_code_of_a_custom_layer_is_another_model(
+    run: Callable[..., tuple[str, bool]], fixture: Path, installed: Path, own: bool
+) -> None:
+    """Architecture and weights are the same: a configuration tells such a layer by its name."""
+    module = "its_helper" if own else "bias_layers"
+    fixture.write_text(
+        FIXTURE.replace("import its_helper", f"import {module}").replace(
+            "return Fake(value + its_helper.BIAS, name + weights)",
+            f"""return Fake(value, '{{"module": "{module}"}}')""",
+        )
+    )
+    install(installed, "1.0", 1.0)
+    before, _ = run()
+    assert run() == (before, False)
+    install(installed, "2.0", 100.0)
+    (fixture.parent / "its_helper.py").write_text("BIAS = 100.0\n")
+    after, built = run()
+    assert built
+    assert after != before
+
+
+def test_a_card_of_an_older_suite_which_names_no_package_is_not_believed(
+    run: Callable[..., tuple[str, bool]], cache: Cache
+) -> None:
+    content, _ = run()
+    (file,) = (cache.root / "card").glob("*/card.json")
+    card = json.loads(file.read_text())
+    assert "numpy" in dict(card.pop("packages"))
+    file.write_text(json.dumps(card))
+    manifest = file.with_name("entry.json")
+    told = json.loads(manifest.read_text())
+    told["files"]["card.json"] = sha256_file(file)
+    manifest.write_text(json.dumps(told))
+    assert run() == (content, True)
 
 
 def test_what_a_build_did_not_read_does_not(run: Callable[..., tuple[str, bool]], fixture: Path) -> None:
