@@ -6,11 +6,22 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from suite import collection, endings, environment, invocation, iphones, localise, options, phones, run
+from suite import (
+    collection,
+    conclusion,
+    endings,
+    environment,
+    invocation,
+    iphones,
+    localise,
+    options,
+    phones,
+    run,
+)
 from suite.cache import default_cache
 from suite.errors import PocketproofError, StagedError, UsageError
 from suite.lab import Lab
@@ -21,6 +32,7 @@ from suite.spec import Budget, Tolerance
 
 _RUN = pytest.StashKey[run.Run]()
 _RECORDER = pytest.StashKey[Recorder]()
+_STOPPED = "pocketproof_stopped"  # in what a worker hands its controller
 _MARKERS = {
     "conversion": "converts a model and looks at the artifact",
     "parity": "holds an artifact's outputs to the original's",
@@ -49,8 +61,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and find out what is asked for, so that a wrong name ends the run at once."""
+    if config.option.continue_run:
+        # Which failed last was asked when the run was planned; and pytest's cache is cleared but once.
+        config.option.lf = config.option.failedfirst = config.option.cacheclear = False
     for name, text in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     try:
@@ -59,13 +75,26 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if not config.option.benchmark_json:
         config.option.benchmark_json = run.BenchmarkFile(config.stash[_RUN])
+    if not run.is_worker(config):
+        config.pluginmanager.register(conclusion.Conclusion(config.stash[_RUN]), "pocketproof-conclusion")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker where the run's results are."""
-    node.workerinput["pocketproof_run"] = str(node.config.stash[_RUN].open())
-    node.workerinput["pocketproof_phones"] = node.config.stash[_RUN].phones.plain()
+    current = node.config.stash[_RUN]
+    try:
+        node.workerinput["pocketproof_run"] = str(current.open())
+    except PocketproofError as error:
+        raise pytest.UsageError(str(error)) from None
+    node.workerinput["pocketproof_phones"] = current.phones.plain()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn from an xdist worker why the run could not go on."""
+    if why := getattr(node, "workeroutput", {}).get(_STOPPED):
+        node.config.stash[_RUN].stopped = why
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -99,19 +128,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order by model, plan the run, mark what is known to fail, and keep benchmarks for when all is quiet."""
+    """Order by model, and mark what is known to fail."""
     _leave_out(config, items, collection.without_a_case(items))
     proofs = collection.proofs(items)
-    if not proofs:
-        return
-    current = config.stash[_RUN]
-    collection.order(items, proofs, collection.in_order(current.cases, config))
+    collection.order(items, proofs, collection.in_order(config.stash[_RUN].cases, config))
     for proof in proofs:
         collection.mark_known_failure(proof)
-    if not config.option.collectonly:
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Plan what was selected in the end, and keep what needs quiet for when all is quiet."""
+    config, current = session.config, session.config.stash[_RUN]
+    proofs = collection.proofs(session.items)
+    if not proofs or config.option.collectonly:
+        return
+    try:
         current.plan([(proof.case, proof.check) for proof in proofs])
-    if run.is_worker(config):
-        _leave_out(config, items, [proof.item for proof in proofs if proof.alone])
+        if run.is_worker(config):
+            left = [proof.item for proof in proofs if proof.alone]
+        elif current.continues:  # no more than was planned, whatever is selected here
+            planned = current.planned()
+            left = [proof.item for proof in proofs if (proof.case.id, proof.check) not in planned]
+        else:
+            left = []
+    except PocketproofError as error:
+        _stop(session, error)
+    _leave_out(config, session.items, left)
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], left: Sequence[pytest.Item]) -> None:
@@ -207,10 +250,24 @@ def pytest_runtest_makereport(
         try:
             current.store.append(record)
         except PocketproofError as full:
-            pytest.exit(str(full), returncode=pytest.ExitCode.TESTS_FAILED)
+            _stop(item.session, full)
         current.benchmarked |= recorder.check is Check.BENCHMARK and "scaling" in recorder.sections
         report.user_properties.append(("said", recorder.said))
     return report
+
+
+def _stop(session: pytest.Session, error: PocketproofError) -> NoReturn:
+    """End the run: its results cannot be written."""
+    config: Any = session.config
+    current = config.stash[_RUN]
+    current.stop(str(error))
+    current.benchmarked = False  # there is no room for pytest-benchmark's file either
+    if run.is_worker(config):
+        session.shouldstop = str(error)  # or xdist takes the tests that are left for lost in a crash
+        config.workeroutput[_STOPPED] = str(error)
+    elif isinstance(error, UsageError):
+        raise pytest.UsageError(str(error))
+    pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
 
 
 def _recorder_of(item: pytest.Item) -> Recorder | None:
@@ -237,7 +294,11 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     """When a whole xdist worker dies, its test's record dies with it: write it here."""
     if report is not None and (found := re.search(r"::test_(\w+)\[(.+?)(?:-threads=\d+)?\]$", crashitem)):
-        run.current().record_crash(found[2], found[1], str(report.longrepr))
+        current = run.current()
+        try:
+            current.record_crash(found[2], found[1], str(report.longrepr))
+        except PocketproofError as error:
+            current.stop(str(error))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -245,37 +306,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return config.stash[_RUN].header()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Run the benchmarks alone where the rest ran in parallel; then report and gate."""
-    current = session.config.stash[_RUN]
-    if run.is_worker(session.config):
-        return
-    if not current.begun:
-        current.abandon()
-        return
-    interrupted = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-    if run.is_parallel(session.config):
-        current.phones.sweep()
-    if run.is_parallel(session.config) and not interrupted:
-        status = current.run_benchmarks_alone()
-        current.add_phones_to_benchmark_file()
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = status
-    if current.continues:
-        return
-    try:
-        passed = current.conclude().passed
-    except PocketproofError as error:
-        current.complaint, passed = str(error), False
-    if session.exitstatus == pytest.ExitCode.OK and not passed and not current.waits_for_a_phone:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The gate's verdict, and where the report is."""
     current = config.stash[_RUN]
-    if current.verdict is None and not current.complaint:
+    if current.verdict is None and not current.stopped:
         return
     terminalreporter.section("Pocketproof")
     for line, good in current.closing_words():

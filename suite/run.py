@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from suite import baseline, benchmark_file, history, report
+from suite import alone, baseline, benchmark_file, history, report
 from suite.benchmark_file import Timed
 from suite.data import open_dataset
 from suite.devices.fleet import Fleet
@@ -27,6 +26,7 @@ from suite.store import RESULTS, Store, new_run_dir, point_latest
 from suite.thresholds import Thresholds
 
 BENCHMARK_JSON = "benchmark.json"
+_DERIVED = (report.INDEX, report.SUMMARY, report.JUNIT, BENCHMARK_JSON)  # from results, by the end of a run
 QUIET = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
 ALONE = f"({' or '.join(QUIET)}) and not android"  # marks of the tests that run when all is quiet
 _SELECTING = (
@@ -61,7 +61,7 @@ class Run:
     directory: Path | None = None
     benchmarked: bool = False
     verdict: Verdict | None = None
-    complaint: str = ""  # why there is no verdict
+    stopped: str = ""  # why it could not go on, or has no verdict
     timed_on_phones: dict[Timed, str] = field(default_factory=dict)  # by workers: the tests' ids
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # for the end of the run
@@ -130,12 +130,15 @@ class Run:
         return Path(given) if given else None
 
     def open(self) -> Path:
-        """The folder of this run's results, made when first asked for."""
+        """The folder of this run's results, made when first asked for; UsageError where it cannot be."""
         if self.directory is None:
             given = self.config.option.report_dir
-            self.directory = Path(given).absolute() if given else new_run_dir(self._reports)
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / RESULTS).unlink(missing_ok=True)  # of an earlier run into the same folder
+            with _folder_explained():
+                directory = Path(given).absolute() if given else new_run_dir(self._reports)
+                directory.mkdir(parents=True, exist_ok=True)
+                for name in (RESULTS, *_DERIVED):  # of an earlier run into the same folder
+                    (directory / name).unlink(missing_ok=True)
+            self.directory = directory
         return self.directory
 
     @property
@@ -154,16 +157,32 @@ class Run:
                 self.directory.rmdir()
 
     def plan(self, proofs: list[tuple[Case, Check]]) -> None:
-        """Record every case that is about to be examined; one worker does it for all."""
+        """Record every case that is about to be examined; one worker does it for all.
+
+        From now on this is the latest run, however it ends: an older verdict is not that of the newest.
+        """
         if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0" or (
             self.continues and not is_worker(self.config)
         ):
             return
+        if not self.config.option.report_dir:
+            with _folder_explained():
+                point_latest(self._reports, self.open())
         by_case: dict[str, tuple[Case, list[Check]]] = {}
         for case, check in proofs:
             by_case.setdefault(case.id, (case, []))[1].append(check)
         for case, checks in by_case.values():
             self.store.append(planned(case, tuple(dict.fromkeys(checks))))
+
+    def planned(self) -> set[tuple[str, Check]]:
+        """What the process that began this run planned: cases' ids with checks."""
+        return {(record.case_id, check) for record in self.store.load().records for check in record.planned}
+
+    def stop(self, why: str) -> None:
+        """Remember why this cannot go on; the first reason counts, the others stand beside."""
+        if self.stopped:
+            self.notes.append(why)
+        self.stopped = self.stopped or why
 
     def record_crash(self, case_id: str, check: str, message: str) -> None:
         """Write the record of a test whose process died."""
@@ -185,25 +204,9 @@ class Run:
         here = (record for record in self.store.load().records if not _on_phone(record))
         if not any(check in record.planned for record in here for check in QUIET):
             return 0
-        expression = self.config.option.markexpr
-        arguments = [
-            *self.config.invocation_params.args,
-            "-m",
-            f"({expression}) and ({ALONE})" if expression else ALONE,
-            "-n0",
-            "-p",
-            "no:cacheprovider",
-            f"--continue-run={self.open()}",
-        ]
-        if self.config.option.xmlpath:
-            path = Path(self.config.option.xmlpath)
-            arguments.append(f"--junitxml={path.with_name(path.stem + '.benchmark' + path.suffix)}")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        command = [sys.executable, "-m", "pytest", *map(str, arguments)]
-        status = subprocess.run(
-            command, cwd=self.config.invocation_params.dir, env=environment, check=False
-        ).returncode
-        return 0 if status == 5 else status  # 5: no benchmark was selected
+        line = alone.command(self.config, ALONE, self.open())
+        status = alone.attend(line, self.config.invocation_params.dir)
+        return 0 if status == alone.NO_TESTS else status
 
     def note_benchmark(self, nodeid: str) -> None:
         """Of a parallel run: a worker has timed something on a phone."""
@@ -214,15 +217,16 @@ class Run:
     def add_phones_to_benchmark_file(self) -> None:
         """What workers timed on phones goes where pytest-benchmark wrote of this machine."""
         path = Path(str(self.config.option.benchmark_json))
-        benchmark_file.add(path, self.config, self.store.load().records, self.timed_on_phones)
+        try:
+            benchmark_file.add(path, self.config, self.store.load().records, self.timed_on_phones)
+        except OSError as error:
+            self.notes.append(f"{path}: cannot write: {error.strerror}; the samples are in {RESULTS}")
 
     def conclude(self) -> Verdict:
         """Merge the records, write the reports, and give the gate's verdict."""
         records = self.store.compact().records
         self._remember(records)
         self.verdict = report.build(self.open(), self.thresholds, self.baseline)
-        if not self.config.option.report_dir:
-            point_latest(self._reports, self.open())
         return self.verdict
 
     def _remember(self, records: list[Record]) -> None:
@@ -259,7 +263,7 @@ class Run:
         """Lines for the end of the run, each with whether it is good or bad."""
         verdict = self.verdict
         if verdict is None:
-            return [(self.complaint, False)]
+            return [(self.stopped, False), *((note, None) for note in self.notes)]
         word = "may ship" if verdict.passed else "MAY NOT SHIP"
         if verdict.inconclusive:
             word = "inconclusive, MAY NOT SHIP YET"
@@ -316,6 +320,18 @@ def is_worker(config: Any) -> bool:
 def is_parallel(config: Any) -> bool:
     """Whether this process hands tests to xdist's workers."""
     return config.getoption("dist", "no") != "no" and not is_worker(config)
+
+
+@contextlib.contextmanager
+def _folder_explained() -> Iterator[None]:
+    """Say of a folder that cannot be made what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: cannot be written for this run's results: {error.strerror}. "
+            "Free some space or mend its permissions, or name another folder with --report-dir"
+        ) from error
 
 
 def _on_phone(record: Record) -> bool:

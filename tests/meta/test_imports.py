@@ -59,7 +59,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.frames",
         "suite.scheduling",
     ),
-    ("suite.errors", "suite.invocation", "suite.endings"),
+    ("suite.errors", "suite.invocation", "suite.endings", "suite.alone"),
     (
         "suite.metrics",
         "suite.thresholds",
@@ -139,7 +139,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
     ("suite.run",),
-    ("suite.collection",),
+    ("suite.collection", "suite.conclusion"),
     ("suite.plugin",),
 )
 

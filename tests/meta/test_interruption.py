@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import psutil
+import pytest
 
-from tests.meta.product import HOST, QUICK, ROOT, SMALL, fixture
+from suite.record import Status
+from suite.store import load
+from tests.meta.product import HOST, QUICK, ROOT, SMALL, fixture, no_traceback
 
 
 def _started(report, minimum, process):
@@ -46,6 +50,88 @@ def test_ctrl_c_keeps_what_was_recorded_and_leaves_nothing_running(product):
     assert "MAY NOT SHIP" in text
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+@pytest.mark.parametrize("reached", ["the run", "all of a terminal"])
+def test_ctrl_c_while_benchmarks_run_alone_keeps_what_was_recorded(product, reached):
+    product.run(*SMALL, "-m", "not benchmark")
+    command, report = product.command(*SMALL, "-n", "2")
+    said = product.folder / "said"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=product.environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 120
+    while b"::test_benchmark[" not in said.read_bytes():
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < deadline, said.read_text()
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    (os.kill if reached == "the run" else os.killpg)(process.pid, signal.SIGINT)
+    process.wait(timeout=120)
+    text = said.read_text()
+    assert process.returncode == 2, text
+    no_traceback(text)
+    assert "MAY NOT SHIP" in text
+    assert "interrupted while the timed checks ran alone" in text
+    assert (report / "index.html").exists()
+    records = load(report).records
+    assert all(record.parity is not None for record in records)
+    assert any(record.status is Status.ERROR for record in records), "a benchmark was planned and is missing"
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+@pytest.fixture
+def checkout(product):
+    """A folder in which the suite is used, with reports of its own."""
+    folder = product.folder / "checkout"
+    folder.mkdir()
+    for name in ("pyproject.toml", "conftest.py", "suite", "fixtures", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+
+    def start(*command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=product.environment(PYTHONPATH=str(folder)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return folder, start
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["serial", "parallel"])
+def test_an_older_verdict_does_not_stand_in_for_that_of_a_killed_run(checkout, processes):
+    folder, start = checkout
+    latest = folder / "reports" / "latest"
+    options = ("pytest", "-p", "no:cacheprovider", "--models", "digits_cnn", "--profile", "smoke")
+    first = start(*options, "-m", "conversion")
+    text, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, text
+    earlier = latest.resolve()
+    gate = start("suite", "gate")
+    assert "may ship" in gate.communicate()[0]
+    assert gate.returncode == 0
+    second = start(*options, "-m", "conversion or parity", *processes)
+    deadline = time.monotonic() + 120
+    while latest.resolve() == earlier or not (latest / "results.jsonl").exists():
+        assert second.poll() is None, second.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second.kill()
+    second.communicate()
+    gate = start("suite", "gate")
+    text, _ = gate.communicate()
+    assert gate.returncode == 1, text
+    assert "may not ship" in text
 
 
 def test_a_killed_run_loses_no_record(product):

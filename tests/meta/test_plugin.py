@@ -137,9 +137,11 @@ def test_a_data_set_without_images_ends_the_run_at_once(product):
     no_traceback(run.text)
 
 
-def test_a_full_disk_ends_the_run_with_what_to_do(product):
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["serial", "parallel"])
+@pytest.mark.parametrize(("limit", "safe"), [(1500, 2), (0, 0)], ids=["room for the plan", "no room"])
+def test_a_full_disk_ends_the_run_with_what_to_do(product, limit, safe, processes):
     product.run(*SMALL, "-m", "parity")
-    command, report = product.command(*SMALL, "-m", "parity")
+    command, report = product.command(*SMALL, "-m", "parity", *processes)
     result = subprocess.run(
         command,
         cwd=ROOT,
@@ -147,15 +149,37 @@ def test_a_full_disk_ends_the_run_with_what_to_do(product):
         capture_output=True,
         text=True,
         check=False,
-        # No file may grow beyond this: room for the plan, not for the results.
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)),
+        timeout=120,
+        # No file may grow beyond this.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     text = result.stdout + result.stderr
     assert result.returncode == 1, text
     no_traceback(text)
     assert "results.jsonl" in text
-    assert "free" in text.lower()
-    assert (report / "results.jsonl").read_bytes().count(b"\n") >= 2, "what was written stays"
+    assert "Free some space" in text
+    assert (report / "results.jsonl").read_bytes().count(b"\n") >= safe, "what was written stays"
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["serial", "parallel"])
+def test_a_report_folder_that_cannot_be_made_ends_the_run_at_once(product, processes):
+    command, report = product.command(*SMALL, "-m", "conversion", *processes)
+    report.write_text("a file is in its place")
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=product.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    text = result.stdout + result.stderr
+    assert result.returncode == 4, text
+    no_traceback(text)
+    assert f"{report}: cannot be written for this run's results" in text
+    assert "--report-dir" in text
+    assert report.read_text() == "a file is in its place"
 
 
 def test_one_broken_fixture_fails_the_run_and_spares_the_others(product):
