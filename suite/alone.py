@@ -14,8 +14,8 @@ from typing import Any
 
 INTERRUPTED, NO_TESTS = 2, 5  # exit statuses of pytest
 _OF_THIS_PROCESS = re.compile("PYTEST_(XDIST_|CURRENT_TEST|VERSION)")  # what pytest and xdist set themselves
-_PATIENCE = 5.0  # seconds until an interruption is passed on
-_ENDING = 60.0  # seconds that the process then has to end
+_INTERRUPTION = signal.SIGUSR1
+_ENDING = 60.0  # seconds that an interrupted process has to end
 
 
 def command(config: Any, marks: str, directory: Path) -> list[str]:
@@ -40,12 +40,13 @@ def environment() -> dict[str, str]:
 
 def attend(command: Sequence[str], folder: Path) -> int:
     """Exit status of the process. Interrupted, this waits for its end, so that what it measured is there."""
-    child = subprocess.Popen(command, cwd=folder, env=environment())
+    child = _started(command, folder)
     try:
         status = child.wait()
     except KeyboardInterrupt:
-        with contextlib.suppress(KeyboardInterrupt):  # once more: at once, then
-            _end(child)
+        child.send_signal(_INTERRUPTION)
+        with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            child.wait(_ENDING)
         status = INTERRUPTED
     finally:
         if child.poll() is None:
@@ -54,10 +55,15 @@ def attend(command: Sequence[str], folder: Path) -> int:
     return status
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """A terminal's Ctrl-C has reached the child as well; a signal to this process alone is passed on."""
-    for seconds in (_PATIENCE, _ENDING):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
-            return
-        child.send_signal(signal.SIGINT)
+def listen() -> None:
+    """In that process: be interrupted by the run that waits for it."""
+    signal.signal(_INTERRUPTION, signal.default_int_handler)
+
+
+def _started(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """The process, deaf to a terminal's Ctrl-C: this one hears it too, and passes it on once."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.Popen(command, cwd=folder, env=environment())
+    finally:
+        signal.signal(signal.SIGINT, before)

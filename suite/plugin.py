@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from suite import (
+    alone,
     collection,
     conclusion,
     endings,
@@ -65,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and find out what is asked for, so that a wrong name ends the run at once."""
     if config.option.continue_run:
+        alone.listen()
         # Which failed last was asked when the run was planned; and pytest's cache is cleared but once.
         config.option.lf = config.option.failedfirst = config.option.cacheclear = False
     for name, text in _MARKERS.items():
@@ -94,7 +96,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """Learn from an xdist worker why the run could not go on."""
     if why := getattr(node, "workeroutput", {}).get(_STOPPED):
-        node.config.stash[_RUN].stopped = why
+        node.config.stash[_RUN].stop(why)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -179,9 +179,7 @@ class Run:
         return {(record.case_id, check) for record in self.store.load().records for check in record.planned}
 
     def stop(self, why: str) -> None:
-        """Remember why this cannot go on; the first reason counts, the others stand beside."""
-        if self.stopped:
-            self.notes.append(why)
+        """Remember why this cannot go on; the first reason is that of all others."""
         self.stopped = self.stopped or why
 
     def record_crash(self, case_id: str, check: str, message: str) -> None:
@@ -225,7 +223,8 @@ class Run:
     def conclude(self) -> Verdict:
         """Merge the records, write the reports, and give the gate's verdict."""
         records = self.store.compact().records
-        self._remember(records)
+        if not self.stopped:
+            self._remember(records)
         self.verdict = report.build(self.open(), self.thresholds, self.baseline)
         return self.verdict
 
@@ -277,6 +276,7 @@ class Run:
             lines.append((f"  {where}: {finding.message.splitlines()[0]}", False))
         if len(verdict.findings) > 10:
             lines.append((f"  and {len(verdict.findings) - 10} more in the report", False))
+        lines += [(why, False) for why in (self.stopped,) if why]
         lines += [(note, None) for note in self.notes]
         return [*lines, self._place]
 
