@@ -97,7 +97,7 @@ def convert(
         original = Original(spec, weights, cache, pool)
         card = original.card
         feeds = Feeds(
-            spec, card.inputs, scratch=scratch_folder(cache.root / "scratch"), rescales=card.rescales
+            original.spec, card.inputs, scratch=scratch_folder(cache.root / "scratch"), rescales=card.rescales
         )
         if calibration is not None:
             feeds.calibrate_with(_given(calibration, card.inputs))

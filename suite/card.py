@@ -32,6 +32,12 @@ class Card:
     dependencies: tuple[tuple[str, str], ...]  # files that the build read, with their SHA-256
     packages: tuple[tuple[str, str], ...] = ()  # installed ones that it may have used, with their versions
 
+    @property
+    def scores(self) -> int | None:
+        """How many scores it answers; None where its answer is no one vector."""
+        shape = self.outputs[0].shape if len(self.outputs) == 1 else ()
+        return shape[-1] if len(shape) == 2 else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norm:

@@ -16,6 +16,7 @@ from suite.converters import artifact as artifacts
 from suite.converters import contract as terms
 from suite.converters import inspection
 from suite.converters.interface import interface
+from suite.data import classes
 from suite.devices import fleet
 from suite.errors import CaseError, StagedError
 from suite.feeds import Feeds
@@ -110,9 +111,10 @@ def accuracy(lab: Lab, case: Case, path: Path, sha256: str) -> Accuracy | str:
         return "the samples have no labels of this model: give --dataset with labels"
     actual = lab.answers(case, path, sha256)
     pairs = list(align(lab.reference(case, actual)[0], actual[0]).values())
-    if len(pairs) != 1 or pairs[0][0].ndim != 2:
+    if len(pairs) != 1 or pairs[0][0].ndim != 2 or pairs[0][0].shape[1] < 2:
         return "the model does not answer one vector of scores"
     scores, answered = pairs[0]
+    classes.check(dataset, scores.shape[1], Stage.COMPARE)
     if scores.shape != answered.shape:
         raise CaseError(
             f"the artifact answers {answered.shape[1:]} scores, the original {scores.shape[1:]}",
@@ -130,7 +132,8 @@ def accuracy(lab: Lab, case: Case, path: Path, sha256: str) -> Accuracy | str:
 
 def contract(lab: Lab, case: Case, path: Path, sha256: str) -> Contract | str:
     """From photo to label as the artifact tells an app; a reason where no fixture states how that is."""
-    stated = terms.stated(case.spec, lab.subject(case.spec).original.card)
+    original = lab.subject(case.spec).original
+    stated = terms.stated(original.spec, original.card)
     if stated is None:
         return (
             "no fixture states how photos are prepared or what the answers are called, so the artifact "

@@ -88,6 +88,8 @@ class FaultyLab(SeededLab):
         if self._naming and self.fault is not None and self.fault.rename is not None:
             dataset = self.subject(case.spec).feeds.dataset
             classes = case.spec.labels or (dataset.classes if dataset else ())
+            if not classes:
+                raise Inapplicable("nothing names the model's scores")
             names = self.fault.rename(classes)
             real = {name: by_name(values, names, classes) for name, values in real.items()}
         return real, made

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from suite import generated, preprocess
 from suite.cache import digest, full_disk_explained, sha256_file
-from suite.data import digits
+from suite.data import classes, digits
 from suite.errors import CaseError
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo, load_feed
@@ -72,8 +72,9 @@ class Feeds:
     """The three feeds of one model, made when first asked for.
 
     `dataset` is what the user gave, in place of the fixture's own; `bounds`
-    the value range of a model without a fixture; `classes` how many scores the
-    model answers; `seed` what generated inputs are drawn by.
+    the value range of a model without a fixture; `scores` how many scores the
+    model answers, where that is one vector; `seed` what generated inputs are
+    drawn by.
     """
 
     def __init__(
@@ -85,12 +86,12 @@ class Feeds:
         dataset: Dataset | None = None,
         bounds: tuple[float, float] | None = None,
         rescales: bool = False,
-        classes: int | None = None,
+        scores: int | None = None,
         seed: int = 0,
     ) -> None:
         self._seed = seed
         self._spec, self._inputs, self._scratch = spec, inputs, scratch
-        self._given, self._classes = dataset, classes
+        self._given, self._scores = dataset, scores
         self.notes: tuple[str, ...] = ()
         self._given_bounds = bounds
         self.image = self._image(bounds, rescales)
@@ -195,17 +196,17 @@ class Feeds:
 
     @property
     def labelled(self) -> bool:
-        """Whether the labels are the model's own, so that accuracy means something.
+        """Whether the labels are meant for the model, so that accuracy is measured.
 
-        The user's labels are taken at their word; a fixture's data set is the
-        model's own when it has as many classes as the model answers (digits do
-        not, under weights of ImageNet).
+        A user's data set and a fixture's are, and labels that do not fit are a
+        failure; but for a fixture's under published weights, which may know
+        other classes (digits are none of ImageNet's).
         """
         if self._given is not None:
             return True
         if self.dataset is None or self._spec.dataset is None:
             return False
-        return self._classes in (None, len(self.dataset.classes))
+        return not self._spec.is_published or classes.fit(self.dataset, self._scores)
 
     def _take(self, split: str) -> Feed:
         dataset = self.dataset

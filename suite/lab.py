@@ -86,7 +86,6 @@ class Lab:
         return self._make_feeds(original, self._dataset)
 
     def _make_feeds(self, original: Original, dataset: Dataset | None, seed: int = 0) -> Feeds:
-        outputs = original.card.outputs
         return Feeds(
             original.spec,
             original.card.inputs,
@@ -94,7 +93,7 @@ class Lab:
             dataset=dataset,
             bounds=self._bounds,
             rescales=original.card.rescales,
-            classes=outputs[0].shape[-1] if outputs else None,
+            scores=original.card.scores,
             seed=seed,
         )
 

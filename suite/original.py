@@ -30,7 +30,8 @@ class Original:
     def __init__(
         self, spec: ModelSpec, weights: str, cache: Cache, pool: runtimes.Pool, seed: int = 0
     ) -> None:
-        self.spec, self._cache, self._pool = spec, cache, pool
+        self.spec = spec if weights == "offline" else spec.published()
+        self._cache, self._pool = cache, pool
         path = spec.file or spec.path
         if path is None:
             raise CaseError(f"{spec.name} has neither a fixture nor a saved model", stage=Stage.BUILD)

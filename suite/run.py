@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -350,9 +350,7 @@ def _models(options: Any) -> dict[str, ModelSpec | BrokenFixture]:
 def _as_published(models: dict[str, ModelSpec | BrokenFixture]) -> dict[str, ModelSpec | BrokenFixture]:
     """The models without what their fixtures state of the offline weights."""
     return {
-        name: model
-        if isinstance(model, BrokenFixture)
-        else replace(model, tolerances={}, expected_failures=(), weights="published")
+        name: model if isinstance(model, BrokenFixture) else model.published()
         for name, model in models.items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -212,7 +212,7 @@ class Dataset(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the labels, in order."""
+        """Names of all labels, in order; empty where nothing names them."""
         ...
 
     def calibration(self, count: int) -> Samples:
@@ -294,6 +294,8 @@ class ExpectedFailure:
 
 # --- models -----------------------------------------------------------------
 
+PUBLISHED = "published"  # what weights are called that are not the offline ones
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
@@ -319,3 +321,15 @@ class ModelSpec:
     files: tuple[Path, ...] = ()  # read by `build` in ways Python cannot see; part of the cache key
     path: Path | None = None  # of the fixture; set by discovery
     notes: tuple[str, ...] = ()  # what a reader of the report must know
+
+    @property
+    def is_published(self) -> bool:
+        """Whether its weights are the published ones, which know other classes than its data set may."""
+        return self.weights == PUBLISHED
+
+    def published(self) -> ModelSpec:
+        """The model under published weights: without what is stated of the answers of the offline ones."""
+        budgets = {
+            variant: replace(budget, max_accuracy_drop=None) for variant, budget in self.budgets.items()
+        }
+        return replace(self, tolerances={}, budgets=budgets, expected_failures=(), weights=PUBLISHED)

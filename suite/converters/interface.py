@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from suite.card import Card
+from suite.data import classes
 from suite.errors import CaseError
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo
@@ -96,8 +97,11 @@ def _at_batch_one(infos: tuple[TensorInfo, ...]) -> dict[str, tuple[tuple[int, .
 
 
 def labels_of(spec: ModelSpec, card: Card) -> tuple[str, ...]:
-    """The names of the scores, where there is one vector of scores and they have names."""
-    count = card.outputs[0].shape[-1] if len(card.outputs) == 1 and len(card.outputs[0].shape) == 2 else 0
+    """The names of the scores, where there is one vector of scores and they have names.
+
+    CaseError where more or fewer are named than there are scores.
+    """
+    count = card.scores or 0
     if spec.labels:
         if len(spec.labels) != count:
             raise CaseError(
@@ -106,5 +110,8 @@ def labels_of(spec: ModelSpec, card: Card) -> tuple[str, ...]:
                 stage=Stage.BUILD,
             )
         return spec.labels
-    classes = spec.dataset().classes if spec.dataset is not None and count else ()
-    return classes if len(classes) == count else ()
+    dataset = spec.dataset() if spec.dataset is not None and count else None
+    if dataset is None or (spec.is_published and not classes.fit(dataset, count)):
+        return ()
+    classes.check(dataset, count, Stage.BUILD)
+    return dataset.classes

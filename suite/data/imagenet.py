@@ -4,7 +4,7 @@ Either DIR holds `labels.txt` or `val.txt`, a line "filename index" a photo, or
 it holds a folder a class. Indices start at 0 and follow the model's answer. A
 folder's index is its name where all names are integers, its place in sorted
 order where there are exactly 1000, and else its line in `synsets.txt` or
-`classes.txt`, which name all classes in order.
+`classes.txt`, which name all classes in order. Indices alone name no class.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def load(directory: Path, limit: int | None = None) -> PhotoFolder:
     names = _class_names(directory)
     label_file = _first_file(directory, LABEL_FILES)
     if label_file is not None:
-        samples, classes = _from_label_file(label_file), names or _numbered()
+        samples, classes = _from_label_file(label_file), names
     else:
         samples, classes = _from_folders(directory, names)
     if len(samples) < 2:
@@ -162,9 +162,9 @@ def _from_folders(directory: Path, names: tuple[str, ...]) -> tuple[list[Labelle
 def _folder_indices(
     directory: Path, folders: list[str], names: tuple[str, ...]
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Class index of each folder, and the names of all classes."""
+    """Class index of each folder, and the names of all classes; no names where folders are numbered."""
     if all(folder.isdecimal() for folder in folders):
-        return {folder: int(folder) for folder in folders}, names or _numbered()
+        return {folder: int(folder) for folder in folders}, names
     if names:
         return _named_indices(directory, folders, names), names
     if len(folders) == IMAGENET_CLASSES:
@@ -199,8 +199,9 @@ def _class_names(directory: Path) -> tuple[str, ...]:
 
 
 def _check_range(directory: Path, samples: list[Labelled], classes: tuple[str, ...]) -> None:
+    """Labels beyond the classes that are named; those without names are held to a model's scores."""
     name, label = max(samples, key=lambda sample: sample[1])
-    if label >= len(classes):
+    if classes and label >= len(classes):
         raise UsageError(
             f"{directory / name} has class index {label}, and there are {len(classes)} classes, "
             f"0..{len(classes) - 1}: count from 0, or name all classes in {' or '.join(CLASS_FILES)}"
@@ -209,10 +210,6 @@ def _check_range(directory: Path, samples: list[Labelled], classes: tuple[str, .
 
 def _first_file(directory: Path, names: tuple[str, ...]) -> Path | None:
     return next((directory / name for name in names if (directory / name).is_file()), None)
-
-
-def _numbered() -> tuple[str, ...]:
-    return tuple(str(index) for index in range(IMAGENET_CLASSES))
 
 
 def _visible(path: Path) -> bool:

@@ -219,7 +219,7 @@ def test_folders_named_by_index(folders: Path) -> None:
         (folders / synset).rename(folders / str(place * 100))
     data = open_dataset(f"imagenet:{folders}")
     assert all(label == level * 100 for level, label in _pairs(data))
-    assert len(data.classes) == 1000
+    assert data.classes == ()  # a number is no name
 
 
 def test_a_thousand_folders_count_in_sorted_order(tmp_path: Path) -> None:
@@ -240,6 +240,9 @@ def test_labels_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("\n".join(lines))
     data = open_dataset(f"imagenet:{tmp_path}")
     assert sorted(_pairs(data)) == [(level, level) for level in range(5)]
+    assert data.classes == ()
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nd\ne\n")
+    assert open_dataset(f"imagenet:{tmp_path}").classes == tuple("abcde")
 
 
 def test_photos_are_decoded_when_asked_for(folders: Path) -> None:
@@ -304,10 +307,12 @@ def test_folders_whose_index_is_unknown(folders: Path) -> None:
 
 
 def test_index_that_no_class_has(folders: Path) -> None:
-    for place, synset in enumerate(("n03", "n01", "n02"), start=998):
+    for place, synset in enumerate(("n03", "n01", "n02"), start=1):
         (folders / synset).rename(folders / str(place))
+    assert open_dataset(f"imagenet:{folders}").classes == ()  # held to the scores of the model
+    (folders / "classes.txt").write_text("a\nb\nc\n")
     message = _refused(folders)
-    assert "class index 1000, and there are 1000 classes, 0..999" in message
+    assert "class index 3, and there are 3 classes, 0..2" in message
     assert "count from 0" in message
 
 

@@ -111,6 +111,23 @@ def test_stand_in_photos_have_no_labels_of_this_model(tmp_path: Path) -> None:
     assert any("--dataset" in note for note in made.notes)
 
 
+@pytest.mark.parametrize("scores", [10, 1000, None])
+def test_a_fixtures_labels_are_the_models_but_for_other_classes_of_published_weights(
+    tmp_path: Path, scores: int | None
+) -> None:
+    spec = ModelSpec(name="m", input=ImageInput(height=8, width=8), dataset=digits.load)
+    assert feeds(tmp_path, IMAGE, spec=spec, scores=scores).evaluation().labels is not None
+    published = feeds(tmp_path, IMAGE, spec=spec.published(), scores=scores)
+    assert (published.evaluation().labels is not None) is (scores != 1000)
+
+
+def test_labels_without_names_are_those_of_a_model_of_any_size(tmp_path: Path) -> None:
+    unnamed = Arrays("mine.npz", np.zeros((40, 8, 8, 3), np.float32), np.arange(40) % 5)
+    spec = ModelSpec(name="m", dataset=lambda: unnamed)
+    for stated in (spec, spec.published()):
+        assert feeds(tmp_path, IMAGE, spec=stated, scores=5).evaluation().labels is not None
+
+
 @pytest.mark.parametrize("bounds", [None, (-2.0, 3.0)])
 def test_vectors_are_fed_noise_in_their_range(tmp_path: Path, bounds: tuple[float, float] | None) -> None:
     made = feeds(tmp_path, VECTOR, bounds=bounds)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from fixtures import digits_cnn
+from suite.data import digits
+from suite.preprocess import preprocess
 from suite.record import Check, Status
 from tests.meta.product import QUICK, ROOT, SMALL, Product, fixture, no_traceback
 
@@ -97,6 +102,57 @@ def test_a_model_file_needs_no_fixture(product):
     assert damaged.status == 1
     assert "cannot load mine.keras" in damaged.text
     no_traceback(damaged.text)
+
+
+# The bundled small model with a data set of one's own.
+LABELLED = """
+from dataclasses import replace
+from fixtures.digits_cnn import SPEC as DIGITS
+from suite.data import open_dataset
+
+SPEC = replace(DIGITS, dataset=lambda: open_dataset({dataset!r}))
+"""
+
+
+def _digits(folder, name, shift=0, **more):
+    """Held-out digits as the model takes them, without names unless `more` gives some."""
+    samples = digits.load().evaluation()
+    images = preprocess(samples.images, digits_cnn.INPUT)
+    np.savez(folder / f"{name}.npz", images=images, labels=samples.labels + shift, **more)
+    return LABELLED.format(dataset=str(folder / f"{name}.npz"))
+
+
+def _listed(folder):
+    """Photos of them in a folder, with a file of labels."""
+    samples, photos = digits.load().evaluation(), folder / "listed"
+    photos.mkdir()
+    for number, photo in enumerate(samples.images[:120]):
+        Image.fromarray(photo).save(photos / f"{number}.png")
+    lines = [f"{number}.png {label}" for number, label in enumerate(samples.labels[:120])]
+    (photos / "labels.txt").write_text("\n".join(lines))
+    return LABELLED.format(dataset=f"imagenet:{photos}")
+
+
+def test_labels_of_a_fixtures_own_data_set_reach_the_gate_or_fail(product):
+    folder = product.fixtures(
+        unnamed=_digits(product.folder, "unnamed"),
+        listed=_listed(product.folder),
+        shifted=_digits(product.folder, "shifted", shift=1),
+        background=_digits(product.folder, "background", classes=["background", *digits.CLASSES]),
+    )
+    run = product.run(
+        f"--fixtures-dir={folder}", "--models=*", "--variants=float32", "--profile=smoke", "-m", "accuracy"
+    )
+    assert run.status == 1, run.text
+    no_traceback(run.text)
+    found = {record.model: record for record in run.records.values()}
+    for name, most in (("unnamed", 180), ("listed", 96)):
+        assert found[name].status is Status.PASSED
+        assert found[name].accuracy.n == most
+        assert found[name].accuracy.reference_top1 >= 0.9
+    assert found["shifted"].status is found["background"].status is Status.FAILED
+    assert "run from 1 to 10, the model answers 10 classes" in found["shifted"].message
+    assert "names 11 classes, the model answers 10 scores" in found["background"].message
 
 
 PUBLISH = """
