@@ -15,9 +15,9 @@ from suite import runtimes
 from suite.cache import default_cache
 from suite.converters import artifact as artifacts
 from suite.discovery import BUNDLED, SAVED_MODELS, BrokenFixture, discover, from_model_file
-from suite.errors import PocketproofError, UsageError
+from suite.errors import PocketproofError, UsageError, unknown
 from suite.feeds import Feed, Feeds, scratch_folder
-from suite.matrix import ARTIFACTS, first_target, unknown
+from suite.matrix import ARTIFACTS, first_target
 from suite.original import BUILD_SECONDS, Original
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo, match

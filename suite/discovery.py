@@ -9,6 +9,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
+from suite import stated
 from suite.errors import PocketproofError, UsageError
 from suite.spec import ModelSpec
 
@@ -83,7 +84,12 @@ def load_fixture(path: Path) -> ModelSpec:
     name = spec.name or path.stem
     if "/" in name or not name:
         raise BrokenFixture(f"fixture {path.name} names its model {name!r}: a name has no slash")
-    return replace(spec, name=name, path=path.resolve())
+    spec = replace(spec, name=name, path=path.resolve())
+    try:
+        stated.check(spec)
+    except UsageError as error:
+        raise BrokenFixture(f"fixture {path.name}: {error}") from error
+    return spec
 
 
 def from_model_file(path: Path) -> ModelSpec:

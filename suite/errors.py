@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from suite.record import Stage, Status
@@ -13,6 +14,16 @@ class PocketproofError(Exception):
 
 class UsageError(PocketproofError):
     """A wrong name, option or file; the run does not start."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is not known, and which ones are near."""
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}: {hint}"
 
 
 class StagedError(PocketproofError):
@@ -42,6 +53,10 @@ class CaseError(StagedError):
 
 class CheckFailed(CaseError):
     """A measurement was made and lies outside its tolerance or budget."""
+
+
+class BoundMissed(CheckFailed):
+    """Every number was measured and is sound, and some lie outside of their bounds: nothing else is wrong."""
 
 
 class Unsupported(CaseError):

@@ -15,10 +15,10 @@ from suite.converters.interface import PROBABILITIES, interface
 from suite.coreml.inspection import inspect
 from suite.devices import replay
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
-from suite.errors import UsageError
+from suite.errors import UsageError, unknown
 from suite.feeds import Feed
 from suite.lab import Lab, first_of
-from suite.matrix import Case, unknown
+from suite.matrix import Case
 from suite.record.answers import Floor
 from suite.replayed import BUNDLE, BUNDLE_VERSION
 from suite.runtimes.base import load_feed
@@ -42,7 +42,7 @@ def make(lab: Lab, case: Case, folder: Path, samples: int = SAMPLES) -> Path:
     rounded, floors = _rounded(lab, case, answers)
     tolerance = lab.limits(case)[0]
     bounds = tolerance if isinstance(floors, str) else beside(tolerance, *floors)
-    wanted = interface(case.spec, subject.original.card)
+    wanted = interface(subject.original.spec, subject.original.card)
     with full_disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         model = folder / path.name

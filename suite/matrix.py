@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from suite import stated
 from suite.discovery import BrokenFixture
-from suite.errors import UsageError
+from suite.errors import UsageError, unknown
 from suite.spec import COREML, TFLITE, VARIANTS, ExpectedFailure, ModelSpec, Target, Variant
 
 
@@ -81,17 +81,7 @@ class Case:
     @property
     def override(self) -> dict[str, Any]:
         """What the fixture itself allows this variant, with its reasons; empty where it says nothing."""
-        stated: dict[str, Any] = {}
-        reasons = []
-        for bounds in (self.spec.tolerances.get(self.variant.name), self.spec.budgets.get(self.variant.name)):
-            if bounds is None:
-                continue
-            values = asdict(bounds)
-            reasons.append(values.pop("reason"))
-            stated.update({name: value for name, value in values.items() if value not in (None, "")})
-        if stated:
-            stated["reason"] = "; ".join(filter(None, reasons))
-        return stated
+        return stated.override(self.spec, self.variant.name)
 
     def expected_failure(self, check: str) -> ExpectedFailure | None:
         """What the fixture says of this check, if it is known to fail."""
@@ -229,11 +219,3 @@ def variant_of(path: Path) -> str:
     from suite.coreml import inspection
 
     return inspection.inspect(path).variant
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, and which ones are near."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names) or 'none'}"
-    return f"unknown {kind} {name!r}: {hint}"

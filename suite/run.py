@@ -16,9 +16,9 @@ from suite.data import open_dataset
 from suite.devices.fleet import Fleet
 from suite.discovery import BUNDLED, BrokenFixture, discover, from_model_file
 from suite.environment import host
-from suite.errors import PocketproofError, UsageError
+from suite.errors import PocketproofError, UsageError, unknown
 from suite.gates import Verdict
-from suite.matrix import Case, Request, cases, unknown
+from suite.matrix import Case, Request, cases
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
 from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec, Target

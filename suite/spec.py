@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from suite.record import Check
+    from suite.record import Check, Status
 
     FloatArray = npt.NDArray[np.float32]
     Array = npt.NDArray[Any]
@@ -273,7 +273,12 @@ class Budget:
 class ExpectedFailure:
     """A failure that is known and accepted; strict: if it passes, that is an error.
 
-    `check` and `target` are patterns: "*" for an artifact that cannot be converted at all.
+    `check` and `target` are patterns. Accepted is a missed bound, of whatever
+    size: a budget or a tolerance with its reason says more. With `status`
+    "unsupported" it is a runtime's word that it cannot run the artifact. What
+    is worse (NaN, answers of another shape, an error) fails all the same; but
+    for `check` "*", an artifact that cannot be converted at all.
+
     ValueError without a reason, or without an owner, who mends it or decides.
     """
 
@@ -282,6 +287,7 @@ class ExpectedFailure:
     reason: str
     owner: str
     target: str = "*"
+    status: Status | str = "failed"  # or "unsupported"
 
     def __post_init__(self) -> None:
         missing = [name for name in ("reason", "owner") if not getattr(self, name).strip()]

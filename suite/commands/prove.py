@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     from suite.cache import default_cache
     from suite.discovery import BUNDLED, discover
     from suite.environment import cores
-    from suite.errors import UsageError
+    from suite.errors import UsageError, unknown
     from suite.faults import FAULTS, select
     from suite.faulty import FaultyLab
-    from suite.matrix import Request, cases, unknown
+    from suite.matrix import Request, cases
     from suite.prove import prove
 
     for name in _names(arguments.faults):

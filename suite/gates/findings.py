@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from suite.errors import CheckFailed
+from suite.errors import BoundMissed, CheckFailed
 from suite.record import Check, Stage
 
 
@@ -46,6 +46,11 @@ class Finding:
     obtained: float | None = None
     limit: float | None = None
     inconclusive: bool = False  # nothing is shown to be wrong, nor to be right
+
+    @property
+    def is_missed_bound(self) -> bool:
+        """Whether a sound number lies outside of a bound; else nothing was measured, or no number at all."""
+        return self.limit is not None and self.obtained is not None and math.isfinite(self.obtained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,10 @@ def unproven(gate: Gate, what: str) -> Finding:
 
 
 def enforce(findings: Iterable[Finding], stage: Stage) -> None:
-    """Raise CheckFailed with every finding; what is inconclusive is left to the gate."""
-    if failed := [finding.message for finding in findings if not finding.inconclusive]:
-        raise CheckFailed("\n".join(failed), stage=stage)
+    """Raise CheckFailed with every finding; what is inconclusive is left to the gate.
+
+    BoundMissed where each of them is a sound number outside of its bound.
+    """
+    if failed := [finding for finding in findings if not finding.inconclusive]:
+        kind = BoundMissed if all(finding.is_missed_bound for finding in failed) else CheckFailed
+        raise kind("\n".join(finding.message for finding in failed), stage=stage)

@@ -34,7 +34,9 @@ def test_each_kind_says_how_it_is_recorded(kind: type[StagedError], status: Stat
     assert kind("words", stage=Stage.RUN, status=Status.SKIPPED).status is Status.SKIPPED
 
 
-@pytest.mark.parametrize("kind", [StagedError, CaseError, CheckFailed, Unsupported, WorkerCrashed])
+@pytest.mark.parametrize(
+    "kind", [StagedError, CaseError, CheckFailed, BoundMissed, Unsupported, WorkerCrashed]
+)
 def test_a_pickled_error_comes_back_whole(kind: type[StagedError]) -> None:
     error = pickle.loads(pickle.dumps(kind("two\nlines", stage=Stage.CONVERT, status=Status.SKIPPED)))
     assert type(error) is kind

@@ -22,9 +22,11 @@ from fixtures.recipes.train import RECIPES
 from suite.cache import Cache
 from suite.data import digits
 from suite.errors import CaseError, UsageError
+from suite.gates import check_accuracy
 from suite.preprocess import preprocess
 from suite.record import Check, Status
 from suite.spec import PREPROCESSING, VARIANTS, ImageInput, ModelSpec
+from tests.meta import records
 
 FOLDER = Path(fixtures.__file__).parent
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if not file.stem.startswith("_"))
@@ -87,6 +89,21 @@ def test_spec_is_well_formed(name: str) -> None:
         assert failure.variant in VARIANTS
         assert failure.check in {*Check, "*"}
         assert len(failure.reason) > 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_bundled_net_loses_by_design_has_an_end(name: str) -> None:
+    """A stated loss of accuracy is a budget: labels out of order exceed it, and would be one more failure."""
+    spec = spec_of(name)
+    assert not [known for known in spec.expected_failures if known.check in (Check.ACCURACY, Check.PARITY)]
+    for budget in spec.budgets.values():
+        assert len(budget.reason) > 20
+        count = len(spec.dataset().evaluation())  # type: ignore[misc]
+        limit = budget.max_accuracy_drop
+        assert limit is not None
+        assert check_accuracy(records.accuracy(0.97, int(limit * count), n=count), budget) == []
+        assert check_accuracy(records.accuracy(0.97, int(0.8 * count), n=count), budget)
+        assert limit < 0.07
 
 
 @pytest.mark.parametrize(

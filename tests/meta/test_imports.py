@@ -63,6 +63,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     (
         "suite.metrics",
         "suite.thresholds",
+        "suite.stated",
         "suite.store",
         "suite.preprocess",
         "suite.discovery",

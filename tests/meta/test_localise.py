@@ -13,7 +13,7 @@ import pytest
 from suite.cache import default_cache, sha256_file
 from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
-from suite.errors import CaseError, CheckFailed, Unsupported
+from suite.errors import BoundMissed, CaseError, CheckFailed, Unsupported
 from suite.faults import select
 from suite.lab import Lab
 from suite.localise import chain, layers, localise, located
@@ -256,7 +256,7 @@ def test_what_holds_is_looked_into_only_where_that_is_asked_for(monkeypatch: pyt
     [
         (Unsupported("too new", stage=Stage.LOAD), False),
         (CaseError("no phone", stage=Stage.LOAD, status=Status.SKIPPED), False),
-        (CheckFailed("SQNR is low", stage=Stage.COMPARE), True),
+        (BoundMissed("SQNR is low", stage=Stage.COMPARE), True),
     ],
 )
 def test_what_is_no_failure_of_its_own_is_left_alone(
@@ -265,6 +265,11 @@ def test_what_is_no_failure_of_its_own_is_left_alone(
     with pytest.raises(type(error)) as caught:
         _inside(error, monkeypatch, always=False, known=known)
     assert "relu2" not in str(caught.value)
+
+
+def test_what_is_worse_than_the_known_failure_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckFailed, match=r"(?s)holds NaN.*relu2"):
+        _inside(CheckFailed("it holds NaN", stage=Stage.COMPARE), monkeypatch, always=False, known=True)
 
 
 def test_a_search_that_breaks_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from suite.discovery import BUNDLED, BrokenFixture, discover
-from suite.errors import CaseError, UsageError
-from suite.matrix import PROFILES, Case, Request, cases, unknown
+from suite.errors import CaseError, UsageError, unknown
+from suite.matrix import PROFILES, Case, Request, cases
 from suite.record import Check
 from suite.runtimes import ENGINES
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target

@@ -211,22 +211,52 @@ def test_one_broken_fixture_fails_the_run_and_spares_the_others(product):
     assert all(record.stage is Stage.BUILD for record in run.records.values() if record.model != "good")
 
 
-def test_expected_failures_are_strict(product):
-    expected = (
-        "expected_failures=(ExpectedFailure(variant='float32', check='parity', reason='known', owner='me'),)"
-    )
-    impossible = "tolerances={'float32': Tolerance(min_sqnr_db=199.0, reason='to fail')}"
-    names = "from suite.spec import ExpectedFailure, ImageInput, ModelSpec, Tolerance"
+def _expecting(check="parity", variant="float32", more=""):
+    known = f"ExpectedFailure(variant='{variant}', check='{check}', reason='known', owner='me')"
+    source = fixture(more=f"expected_failures=({known},){more}")
+    names = "Budget, ExpectedFailure, ImageInput, ModelSpec, Tolerance"
+    return source.replace("import ImageInput, ModelSpec", f"import {names}")
+
+
+def _overflowing(source):
+    """A model that float16 cannot hold: its answers there are NaN."""
+    huge = "keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(stddev=1e30))"
+    layers = f"{huge}, keras.layers.Rescaling(1e-30), keras.layers.Dense(4)"
+    return source.replace("keras.layers.Dense(4)", layers)
+
+
+def test_expected_failures_are_strict_and_are_bounds(product):
+    impossible = ", tolerances={'float32': Tolerance(min_sqnr_db=199.0, reason='to fail')}"
+    nan = _expecting().replace("return keras.Sequential", "return spoil(keras.Sequential")
     folder = product.fixtures(
-        fails=fixture(more=f"{expected}, {impossible}").replace(
-            "from suite.spec import ImageInput, ModelSpec", names
-        ),
-        stale=fixture(more=expected).replace("from suite.spec import ImageInput, ModelSpec", names),
+        fails=_expecting(more=impossible),
+        stale=_expecting(),
+        infinite=_overflowing(_expecting(variant="float16")),
+        nan=nan.replace("])\n", "]))\n", 1) + SPOIL,
     )
-    run = product.run(f"--fixtures-dir={folder}", *QUICK, "--models", "*")
-    found = {record.model: record for record in run.records.values()}
-    assert found["fails"].status is Status.EXPECTED_FAILURE
-    assert "known (owner: me)" in found["fails"].message
-    assert found["stale"].status is Status.FAILED
-    assert "expected to fail, and passed" in found["stale"].message
+    options = ("--profile=smoke", "--variants=float32,float16", "-m", "parity")
+    run = product.run(f"--fixtures-dir={folder}", "--models=*", *options)
     assert run.status == 1
+    found = {f"{record.model} {record.variant}": record for record in run.records.values()}
+    assert found["fails float32"].status is Status.EXPECTED_FAILURE
+    assert "known (owner: me)" in found["fails float32"].message
+    assert found["stale float32"].status is Status.FAILED
+    assert "expected to fail, and passed" in found["stale float32"].message
+    assert found["infinite float32"].status is Status.PASSED
+    assert found["infinite float16"].status is Status.FAILED, "NaN is not the bound that was accepted"
+    assert "NaN" in found["infinite float16"].message
+    assert found["nan float32"].status is Status.FAILED, "no reference is no bound either"
+    assert "bias holds 4 of 4 values that are NaN" in found["nan float32"].message
+
+
+def test_a_benchmark_that_is_expected_to_fail_does_so_by_its_budget_alone(product):
+    tiny = ", budgets={'float32': Budget(max_peak_bytes=1, reason='to fail')}"
+    folder = product.fixtures(fails=_expecting("benchmark", more=tiny), stale=_expecting("benchmark"))
+    options = ("--profile=smoke", "--variants=float32", "-m", "benchmark")
+    run = product.run(f"--fixtures-dir={folder}", "--models=*", *options)
+    found = {record.model: record for record in run.records.values()}
+    assert found["fails"].checks[Check.BENCHMARK].status is Status.EXPECTED_FAILURE, run.text
+    assert "peak memory in bytes" in found["fails"].message
+    assert {entry.threads for entry in found["fails"].scaling} >= {1}, "others are measured as ever"
+    assert found["stale"].checks[Check.BENCHMARK].status is Status.FAILED
+    assert "expected to fail, and passed" in found["stale"].message

@@ -7,12 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from suite.errors import BoundMissed, CheckFailed
 from suite.gates import (
     Finding,
     Gate,
+    check_accuracy,
+    check_parity,
+    check_size,
+    enforce,
     judge_case,
     number,
 )
+from suite.record import Stage
+from suite.spec import Budget, Tolerance
 from suite.thresholds import Thresholds
 from tests.meta import records
 
@@ -60,3 +67,32 @@ def assert_complete(finding: Finding) -> None:
 )
 def test_numbers_tell_obtained_from_limit(value: float, other: float, text: str) -> None:
     assert number(value, other) == text
+
+
+# --- what a check raises ----------------------------------------------------------------
+
+LOW = check_parity(records.parity(3.0), Tolerance(min_sqnr_db=20))
+LARGE = check_size(records.artifact(size_bytes=9), Budget(max_bytes=5))
+NO_NUMBER = check_parity(records.parity(NAN), Tolerance(min_sqnr_db=20))
+NOTHING = check_accuracy(None, Budget(max_accuracy_drop=0.01))
+SAID = [Finding(gate=Gate.STATIC, message="weights: conv is transposed")]
+
+
+@pytest.mark.parametrize("findings", [LOW, LARGE, [*LOW, *LARGE]])
+def test_sound_numbers_outside_of_their_bounds_are_bounds_missed(findings: list[Finding]) -> None:
+    with pytest.raises(BoundMissed, match="expected at") as caught:
+        enforce(findings, Stage.COMPARE)
+    assert str(caught.value).splitlines() == [finding.message for finding in findings]
+
+
+@pytest.mark.parametrize("findings", [NO_NUMBER, NOTHING, SAID, [*LOW, *NOTHING], [*SAID, *LARGE]])
+def test_whatever_else_is_wrong_is_no_bound(findings: list[Finding]) -> None:
+    assert findings
+    with pytest.raises(CheckFailed) as caught:
+        enforce(findings, Stage.COMPARE)
+    assert type(caught.value) is CheckFailed
+
+
+def test_what_is_inconclusive_is_neither() -> None:
+    enforce([replace(finding, inconclusive=True) for finding in LOW], Stage.MEASURE)
+    enforce([], Stage.MEASURE)
