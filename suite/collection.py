@@ -116,7 +116,9 @@ def in_order(cases: Sequence[Case], config: pytest.Config) -> Sequence[Case]:
 def order(items: list[pytest.Item], proofs: Sequence[Proof], cases: Sequence[Case]) -> None:
     """Case by case, each by its checks; what needs a quiet machine last, other tests first."""
     order, checks = {case.id: place for place, case in enumerate(cases)}, list(Check)
-    places = {proof.item: (proof.alone, order[proof.case.id], checks.index(proof.check)) for proof in proofs}
+    places: dict[pytest.Item, tuple[bool, int, int]] = {
+        proof.item: (proof.alone, order[proof.case.id], checks.index(proof.check)) for proof in proofs
+    }
     items.sort(key=lambda item: places.get(item, (False, -1, 0)))
 
 

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from suite.errors import (
+    BoundMissed,
     CaseError,
     CheckFailed,
     PocketproofError,
@@ -24,6 +25,7 @@ from suite.record import Stage, Status
         (StagedError, Status.ERROR),
         (CaseError, Status.FAILED),
         (CheckFailed, Status.FAILED),
+        (BoundMissed, Status.FAILED),
         (Unsupported, Status.UNSUPPORTED),
         (WorkerCrashed, Status.CRASHED),
     ],

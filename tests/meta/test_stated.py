@@ -41,17 +41,17 @@ def test_what_is_stated_rightly_is_taken() -> None:
     [
         (
             {"budgets": {"in8": Budget(max_p50_ms=40, reason=WHY)}},
-            "budgets: unknown variant 'in8'.*mean int8",
+            "budgets: unknown variant 'in8'.*int8",
         ),
         (
             {"tolerances": {"flaot16": Tolerance(reason=WHY)}},
-            "tolerances: unknown variant 'flaot16'.*float16",
+            "tolerances: unknown variant 'fl.*float16",
         ),
         ({"budgets": {"int8": Budget(max_p50_ms=40)}}, "flowers, int8: moves a threshold without a reason"),
         ({"tolerances": {"int8": Tolerance(min_cosine=0.9)}}, "flowers, int8: .*without a reason"),
         (
             {"budgets": {"int8": Budget(max_accuracy_drop=3, reason=WHY)}},
-            "max_accuracy_drop is 3, expected a",
+            "max_accuracy_drop is 3, expected",
         ),
         ({"budgets": {"int8": Tolerance(min_cosine=0.9, reason=WHY)}}, r"budgets\['int8'\] is Tol.*Budget\("),
         ({"tolerances": [Tolerance(reason=WHY)]}, "tolerances is .*give a dict by variant"),
