@@ -75,3 +75,4 @@ class WorkerCrashed(StagedError):
     """The process that held the runtime died, or was ended after its time-out."""
 
     default = Status.CRASHED
+    worker = ""  # the kind of process, where it was one of this machine's

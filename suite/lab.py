@@ -22,10 +22,9 @@ from suite.original import Original
 from suite.record import Artifact, Stage
 from suite.sessions import OpenedSession, Sessions
 from suite.spec import Array, Budget, Dataset, ModelSpec, Target, Tolerance
-from suite.thresholds import Thresholds
+from suite.thresholds import FEWEST_SAMPLES, Thresholds
 
 Answers = dict[str, Array]
-FEWEST_SAMPLES = 64  # real ones that parity rests on at least
 EVALUATOR = "coreml-evaluator"  # what Core ML is held to
 EVALUATOR_SECONDS = 10.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 EVALUATOR_GMACS = 0.4  # of a sample: what is larger is cut on every machine alike, where the fixture says it

@@ -71,7 +71,8 @@ def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
             return on_phone.sustained(session, sample, lab.phones.cool_seconds, minutes=minutes)
-    return benchmark.measure_sustained(case.target.engine, path, sample, threads=threads, minutes=minutes)
+    with lab.sessions.watched(case.target, path):
+        return benchmark.measure_sustained(case.target.engine, path, sample, threads=threads, minutes=minutes)
 
 
 def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
@@ -87,7 +88,8 @@ def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
             return on_phone.realtime(session, frames, image, lab.phones.cool_seconds)
-    return measure_realtime(case.target.engine, path, frames, image, threads=threads)
+    with lab.sessions.watched(case.target, path):
+        return measure_realtime(case.target.engine, path, frames, image, threads=threads)
 
 
 def placement(lab: Lab, case: Case, path: Path) -> dict[str, dict[str, int]]:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from suite import runtimes
-from suite.cache import sha256_file
+from suite.cache import sha256_file, sha256_tree
 from suite.converters import inspection
 from suite.devices.fleet import Fleet, Tensors
 from suite.devices.session import DeviceSession
+from suite.errors import CaseError, WorkerCrashed
+from suite.record import Stage
+from suite.runtimes.base import TensorInfo
 from suite.spec import Target
 
 OpenedSession = runtimes.RemoteSession | DeviceSession
@@ -24,12 +27,41 @@ class Sessions:
     def __init__(self, pool: runtimes.Pool, phones: Fleet) -> None:
         self._pool, self._phones = pool, phones
         self._tensors: tuple[str, Tensors] | None = None  # of one artifact, by its hash
+        self._deadly: dict[tuple[str, str], tuple[str, Stage]] = {}  # what died of what, by hash and engine
 
     @contextmanager
     def open(
         self, target: Target, path: Path, threads: int, *, fresh: bool = False
     ) -> Iterator[OpenedSession]:
-        """The artifact in its place; `fresh`: in a process that has held no other."""
+        """The artifact in its place; `fresh`: in a process that has held no other.
+
+        WorkerCrashed, at once, where it has hung or crashed there before.
+        """
+        with self.watched(target, path), self._opened(target, path, threads, fresh) as session:
+            yield session
+
+    @contextmanager
+    def watched(self, target: Target, path: Path) -> Iterator[None]:
+        """Within it, an artifact that hangs or crashes on this machine does so for the last time.
+
+        Each check of a case would wait for the time-out again, for minutes. A
+        phone is another matter: it may have been unplugged.
+        """
+        engine = runtimes.ENGINES.get(target.engine) if target.place == "host" else None
+        if engine is None:
+            yield
+            return
+        if self._deadly and (seen := self._deadly.get((sha256_tree(path), target.engine))) is not None:
+            raise WorkerCrashed(seen[0], stage=seen[1])
+        try:
+            yield
+        except WorkerCrashed as error:
+            if error.worker == engine.worker:  # and not the original's process
+                self._deadly[sha256_tree(path), target.engine] = str(error), error.stage
+            raise
+
+    @contextmanager
+    def _opened(self, target: Target, path: Path, threads: int, fresh: bool) -> Iterator[OpenedSession]:
         if target.on_android:
             described, float32 = self._described(path), inspection.inspect(path).variant == "float32"
             with self._phones.session(
@@ -53,8 +85,19 @@ class Sessions:
         sha256 = sha256_file(path)
         if self._tensors is None or self._tensors[0] != sha256:
             with self.open(_DESCRIBER, path, 1) as session:
+                _check_fixed(session.inputs)
                 self._tensors = sha256, (session.inputs, session.outputs)
         return self._tensors[1]
+
+
+def _check_fixed(inputs: tuple[TensorInfo, ...]) -> None:
+    """Refuse a file whose inputs have no size of their own: the runner on a phone is told one."""
+    if free := [info.name for info in inputs if -1 in info.shape]:
+        raise CaseError(
+            f"the artifact leaves sizes of its input {', '.join(free)} free, and is run on phones at fixed "
+            "sizes alone: convert it with the model's input shape",
+            stage=Stage.LOAD,
+        )
 
 
 def _iphone(target: Target) -> runtimes.Engine:

@@ -20,6 +20,7 @@ from suite.spec import Budget, Tolerance
 
 Bound = float | int | None
 
+FEWEST_SAMPLES = 64  # real ones that parity rests on at least
 AGREEMENT_MARGIN = 0.03  # of 32 samples one, by which two kinds of rounding may part
 UNBOUNDED = "unbounded"  # how a file says None, which TOML lacks
 _WORDS = ("source", "reason")

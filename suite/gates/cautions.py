@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from suite import frames, stats
+from suite.errors import UsageError
+from suite.gates.findings import number
 from suite.record import Check, Record, Status
 from suite.record.costs import Latency
+from suite.thresholds import FEWEST_SAMPLES, Thresholds
 
 Cautions = Mapping[str, Sequence[str]]  # by text: the cases it holds for
 
 
-def cautions(cases: Iterable[Record]) -> Cautions:
+def cautions(cases: Iterable[Record], thresholds: Thresholds) -> Cautions:
     """What a reader must not overlook of these cases."""
     cases_by_text: dict[str, list[str]] = {}
     for record in cases:
-        for text in _warnings_of(record):
+        for text in (*_warnings_of(record), *_few_samples(record, thresholds)):
             cases_by_text.setdefault(text, []).append(record.case_id)
     return cases_by_text
 
@@ -44,6 +47,27 @@ def _warnings_of(record: Record) -> Iterable[str]:
         sound, _ = frames.soundness(record.realtime)
         if sound is not stats.Soundness.SOUND:
             yield f"the verdict on real time is {sound}. {stats.REMEDY[sound]}"
+
+
+def _few_samples(record: Record, thresholds: Thresholds) -> Iterable[str]:
+    """Numbers that rest on so few samples that they show less than they seem to."""
+    parity, accuracy = record.parity, record.accuracy
+    if parity is not None and 0 < parity.real.n < FEWEST_SAMPLES:
+        yield (
+            f"parity rests on {parity.real.n} real samples, fewer than {FEWEST_SAMPLES}: "
+            "give a data set that holds out more"
+        )
+    if accuracy is None or not accuracy.n > 0:
+        return
+    try:
+        limit = thresholds.resolve(record.model, record.variant, record.override)[1].max_accuracy_drop
+    except UsageError:  # a finding says so
+        return
+    if limit is not None and 0 <= limit < 1 / accuracy.n:
+        yield (
+            f"a drop in accuracy of {number(limit)} is less than one of {accuracy.n} samples, so one is "
+            "allowed: give more labelled samples"
+        )
 
 
 def _soundness(latency: Latency) -> stats.Soundness:

@@ -57,7 +57,7 @@ def tally(cases: Sequence[Record], thresholds: Thresholds) -> Tally:
         tuple([record.case_id for record in cases]),
         Counter([record.status for record in cases]),
         tuple([finding for record in cases for finding in judge_case(record, thresholds)]),
-        cautions(cases),
+        cautions(cases, thresholds),
         any(_proven(record) for record in cases),
     )
 

@@ -43,7 +43,8 @@ class InterpreterSession:
     """One artifact in one interpreter.
 
     `make(path, threads)` builds the package's Interpreter. `warnings` of the
-    native side go to the worker's log.
+    native side go to the worker's log. Where the file leaves other sizes than
+    the batch free, the first sample decides them, and memory is given out then.
     """
 
     def __init__(self, make: Callable[..., Any], path: Path, threads: int) -> None:
@@ -53,26 +54,64 @@ class InterpreterSession:
         start = time.perf_counter_ns()
         try:
             self._interpreter = make(model_path=str(path), num_threads=threads)
-            self._fix_batch()
-            self._interpreter.allocate_tensors()
+            self._free = not self._fix_batch()
+            if not self._free:
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _load_error(error, path) from None
         self._load_ns = time.perf_counter_ns() - start
         self._loaded, self._loaded_unique = loop.memory()
+        self._sizes: tuple[tuple[int, ...], ...] = ()  # that free axes were given
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
         input_names, output_names = self._signature_names()
-        self.inputs = tuple(_info(detail, input_names) for detail in self._input_details)
-        self.outputs = tuple(_info(detail, output_names) for detail in self._output_details)
+        self.inputs = tuple(_info(detail, input_names, self._free) for detail in self._input_details)
+        self.outputs = tuple(_info(detail, output_names, self._free) for detail in self._output_details)
 
-    def _fix_batch(self) -> None:
-        """Give a free batch axis the size one; converters leave it free unless told."""
-        for detail in self._interpreter.get_input_details():
-            signature = [int(size) for size in detail.get("shape_signature", detail["shape"])]
-            if -1 in signature:
-                self._interpreter.resize_tensor_input(
-                    detail["index"], [1 if size < 0 else size for size in signature]
+    def _fix_batch(self) -> bool:
+        """Give a free batch axis the size one; converters leave it free unless told.
+
+        False where another axis is free: its size is a sample's to say.
+        """
+        details = self._interpreter.get_input_details()
+        shapes = [_at_batch_one(detail) for detail in details]
+        if any(-1 in shape for shape in shapes):
+            return False
+        for detail, shape in zip(details, shapes, strict=True):
+            if shape != _signature(detail):
+                self._interpreter.resize_tensor_input(detail["index"], shape)
+        return True
+
+    def _resize(self, arrays: Mapping[str, Array]) -> None:
+        """Give free axes the sizes of these arrays, and have memory given out."""
+        sizes = tuple(arrays[info.name].shape for info in self.inputs)
+        if sizes == self._sizes:
+            return
+        for info, size in zip(self.inputs, sizes, strict=True):
+            if not _fits(size, info.shape):
+                raise CaseError(
+                    f"the artifact's input {info.name} takes {info.dtype} {_open(info)}, "
+                    f"found {arrays[info.name].dtype} {size}",
+                    stage=Stage.RUN,
                 )
+        first, self._sizes = not self._sizes, ()
+        start = time.perf_counter_ns()
+        try:
+            for detail, size in zip(self._input_details, sizes, strict=True):
+                self._interpreter.resize_tensor_input(detail["index"], list(size))
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            left = ", ".join(f"{info.name} {_open(info)}" for info in self.inputs if -1 in info.shape)
+            raise CaseError(
+                f"the artifact leaves sizes free ({left}), and cannot run at "
+                f"{', '.join(map(str, sizes))}: {_first_line(error)}. Give it samples of a size that it "
+                "takes, or convert it with the model's input shape",
+                stage=Stage.LOAD,
+            ) from None
+        if first:
+            self._load_ns += time.perf_counter_ns() - start
+            self._loaded, self._loaded_unique = loop.memory()
+        self._sizes = sizes
 
     def _signature_names(self) -> tuple[dict[int, str], dict[int, str]]:
         """Names by tensor index, inputs and outputs, where the file has exactly one signature.
@@ -110,13 +149,13 @@ class InterpreterSession:
 
     def time(self, feed: Feed, policy: TimingPolicy) -> Timing:
         """Time `invoke` alone: the tensors are set before, the answers fetched never."""
-        arrays = match(load_feed(feed), self.inputs)
-        self._set({info.name: self._batched(arrays[info.name][0], info) for info in self.inputs})
+        self._set_first(match(load_feed(feed), self.inputs))
         return loop.timed(self._interpreter.invoke, policy, threads=self.threads, load_ns=self._load_ns)
 
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
         """Memory of this process after some inferences; meant for a process that did nothing else."""
         arrays = match(load_feed(feed), self.inputs)
+        self._set_first(arrays)
         phases = {"load": (self._loaded, self._loaded_unique)}
         for turn in range(runs):
             self._run_one({name: array[0] for name, array in arrays.items()})
@@ -134,13 +173,13 @@ class InterpreterSession:
 
     def sustained(self, feed: Feed, seconds: float, window_seconds: float) -> SustainedUse:
         """Back to back for minutes; temperatures are read between windows."""
-        arrays = match(load_feed(feed), self.inputs)
-        self._set({info.name: self._batched(arrays[info.name][0], info) for info in self.inputs})
+        self._set_first(match(load_feed(feed), self.inputs))
         return endurance.sustained(self._interpreter.invoke, seconds, window_seconds)
 
     def realtime(self, frames: Sequence[Array], image: ImageInput | None, plan: CameraPlan) -> CameraUse:
         """Both camera-paced schemes; memory is read between them. For a process that does nothing else."""
         stages = self._stages(image)
+        stages.preprocess(frames[0])
         phases = {"load": (self._loaded, self._loaded_unique)}
         seconds = [self._answer_seconds(stages, frames[turn % len(frames)]) for turn in range(3)]
         phases["first"] = loop.memory()
@@ -197,7 +236,13 @@ class InterpreterSession:
     def _batched(self, sample: Array, info: TensorInfo) -> Array:
         return quantise(sample[np.newaxis], info)
 
+    def _set_first(self, arrays: Mapping[str, Array]) -> None:
+        """Set the first of some samples, before anything is measured of it."""
+        self._set({info.name: self._batched(arrays[info.name][0], info) for info in self.inputs})
+
     def _set(self, arrays: Mapping[str, Array]) -> None:
+        if self._free:
+            self._resize(arrays)
         for info, detail in zip(self.inputs, self._input_details, strict=True):
             try:
                 self._interpreter.set_tensor(detail["index"], arrays[info.name])
@@ -217,11 +262,33 @@ class InterpreterSession:
             ) from None
 
 
-def _info(detail: Mapping[str, Any], names: Mapping[int, str]) -> TensorInfo:
+def _signature(detail: Mapping[str, Any]) -> list[int]:
+    """The shape that a file states, -1 where it leaves the size free."""
+    return [int(size) for size in detail.get("shape_signature", detail["shape"])]
+
+
+def _at_batch_one(detail: Mapping[str, Any]) -> list[int]:
+    """Likewise with the first axis, where that is free, as the batch of one."""
+    shape = _signature(detail)
+    return [1, *shape[1:]] if shape and shape[0] < 0 else shape
+
+
+def _fits(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(size) == len(shape) and all(
+        stated in (-1, given) for given, stated in zip(size, shape, strict=True)
+    )
+
+
+def _open(info: TensorInfo) -> str:
+    """A shape as one reads it, with a question mark where the size is free."""
+    return f"({', '.join('?' if size < 0 else str(size) for size in info.shape)})"
+
+
+def _info(detail: Mapping[str, Any], names: Mapping[int, str], free: bool) -> TensorInfo:
     scale, zero_point = detail["quantization"]
     return TensorInfo(
         name=names.get(int(detail["index"]), detail["name"]),
-        shape=tuple(int(size) for size in detail["shape"]),
+        shape=tuple(_at_batch_one(detail)) if free else tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,
         scale=float(scale),
         zero_point=int(zero_point),

@@ -102,14 +102,14 @@ class Worker:
             if not self._connection.poll(timeout):
                 words = self._last_words()
                 self.close()
-                raise WorkerCrashed(
+                raise self._crashed(
                     f"{self.name} did not answer within {timeout:.0f} s and was ended. {words}"
                     "Run it alone to see whether it hangs or is only slow.",
-                    stage=stage,
+                    stage,
                 )
             answer = self._connection.recv()
         except (EOFError, ConnectionError, BrokenPipeError):
-            raise WorkerCrashed(self._obituary(), stage=stage) from None
+            raise self._crashed(self._obituary(), stage) from None
         except BaseException:  # interrupted: the answer, when it comes, is not that of the next call
             self.close()
             raise
@@ -128,6 +128,11 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _crashed(self, message: str, stage: Stage) -> WorkerCrashed:
+        error = WorkerCrashed(message, stage=stage)
+        error.worker = self.name
+        return error
 
     def _obituary(self) -> str:
         """How the child ended; closes it."""

@@ -27,10 +27,10 @@ from suite.coreml.evaluator import Evaluator
 from suite.discovery import BUNDLED, discover
 from suite.feeds import CALIBRATION_COUNT
 from suite.generated import CORNERS, photos
-from suite.lab import FEWEST_SAMPLES
 from suite.matrix import Case, Request, cases
 from suite.preprocess import preprocess
 from suite.spec import ImageInput, ModelSpec
+from suite.thresholds import FEWEST_SAMPLES
 
 
 class Stopwatch:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from suite.errors import CaseError, StagedError, Unsupported
@@ -95,3 +96,28 @@ def refuse() -> None:
 
 def environment(name: str) -> str | None:
     return os.environ.get(name)
+
+
+class Moody:
+    """A session that does as its file says, and notes in a file beside it that it was opened."""
+
+    inputs = outputs = ()
+
+    def __init__(self, path: Path, threads: int) -> None:
+        with path.with_suffix(".opened").open("a") as log:
+            log.write("1")
+        self._mood = path.read_text()
+        if self._mood == "segfault at once":
+            segfault()
+
+    def run_many(self, feed: Any) -> dict[str, Any]:
+        if self._mood == "hang":
+            hang()
+        if self._mood == "segfault":
+            segfault()
+        if self._mood == "fail":
+            raise CaseError("not today", stage=Stage.RUN)
+        return {}
+
+    def close(self) -> None:
+        pass

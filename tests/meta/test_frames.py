@@ -14,6 +14,7 @@ from suite.gates.cautions import cautions, told
 from suite.record.camera import RealTime, Stream
 from suite.spec import Budget
 from suite.stats import Soundness
+from suite.thresholds import Thresholds
 from tests.meta import records
 
 MS = 1_000_000
@@ -160,7 +161,7 @@ def test_a_run_in_doubt_breaks_a_budget_inconclusively_and_keeps_it_for_certain(
 
 def test_a_verdict_in_doubt_is_a_warning_unless_the_model_keeps_up_all_the_same() -> None:
     def warned(run: RealTime) -> list[str]:
-        return told(cautions([replace(records.passed(), realtime=run)]))
+        return told(cautions([replace(records.passed(), realtime=run)], Thresholds()))
 
     (warning,) = warned(both(8, 9, others=BUSY))
     assert "the verdict on real time is contaminated. End other processes" in warning
