@@ -8,16 +8,17 @@ from typing import Any
 
 from suite import runtimes
 
-OPENED = "POCKETPROOF_TEST_OPENED"  # the file for the lines
-
-runtimes.RUN_SECONDS = 8.0
-_init = runtimes.RemoteSession.__init__
+OPENED = "POCKETPROOF_TEST_OPENED"  # names the file for the lines
 
 
-def _noting(session: Any, worker: Any, engine: Any, path: Path, threads: int) -> None:
-    with Path(os.environ[OPENED]).open("a") as log:
-        log.write(f"{path.name}\n")
-    _init(session, worker, engine, path, threads)
+def pytest_configure() -> None:
+    """Change what the run is made of; to import this module changes nothing."""
+    open_it = runtimes.RemoteSession.__init__
 
+    def noting(session: Any, worker: Any, engine: Any, path: Path, threads: int) -> None:
+        with Path(os.environ[OPENED]).open("a") as log:
+            log.write(f"{path.name}\n")
+        open_it(session, worker, engine, path, threads)
 
-runtimes.RemoteSession.__init__ = _noting  # type: ignore[method-assign]
+    runtimes.RUN_SECONDS = 8.0
+    runtimes.RemoteSession.__init__ = noting  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from fixtures import digits_cnn
 from suite.data import digits
 from suite.preprocess import preprocess
 from suite.record import Check, Status
+from tests.meta import impatient
 from tests.meta.product import QUICK, ROOT, SMALL, Product, fixture, no_traceback
 
 
@@ -67,6 +68,34 @@ def test_an_artifact_of_another_model_fails(product, artifact):
     assert record.status is Status.FAILED
     assert record.message
     no_traceback(run.text)
+
+
+def test_an_artifact_that_leaves_height_and_width_free_runs_at_the_models(product, saved):
+    run = product.run(
+        f"--model-file={saved / 'pooled.keras'}", f"--artifact={saved / 'free.tflite'}", "--input-range=0,1"
+    )
+    assert run.status == 0, run.text
+    (record,) = run.records.values()
+    assert record.parity.real.sqnr_db > 80
+    assert record.latency.load_ns > 0
+    assert record.realtime is not None
+
+
+def test_a_hang_is_waited_for_once(product, saved):
+    log = product.folder / "opened.txt"
+    given = f"--model-file={saved / 'classifier.keras'}", "--input-range=0,1", "-m", "parity or benchmark"
+    patience = "-p", "tests.meta.impatient"
+    run = product.run(
+        *given, f"--artifact={saved / 'endless.tflite'}", *patience, **{impatient.OPENED: str(log)}
+    )
+    assert run.status == 1
+    no_traceback(run.text)
+    (record,) = run.records.values()
+    assert record.checks.keys() == {Check.PARITY, Check.BENCHMARK}
+    assert {result.status for result in record.checks.values()} == {Status.CRASHED}
+    (message,) = {result.message for result in record.checks.values()}
+    assert "did not answer within 8 s" in message
+    assert log.read_text().splitlines() == ["endless.tflite"], "benchmarks do not wait again"
 
 
 MAKE_MODEL = """

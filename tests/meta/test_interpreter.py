@@ -122,6 +122,57 @@ def test_time_and_memory_are_measured_where_it_runs(
     assert memory.peak_bytes >= memory.loaded_bytes > 1_000_000
 
 
+# --- sizes that a file leaves free ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", TFLITE)
+def test_sizes_that_are_left_free_are_the_samples(
+    saved: Path, opened: Callable[..., object], images: np.ndarray, engine: str
+) -> None:
+    with opened(saved / "pooled.tflite", engine) as session:
+        (expected,) = session.run_many({"image": images}).values()
+    with opened(saved / "free.tflite", engine) as session:
+        assert session.inputs[0].shape == (1, -1, -1, 3)
+        (found,) = session.run_many({"image": images}).values()
+        (larger,) = session.run(own(session, np.tile(images[:1], (1, 2, 2, 1)))).values()
+        (again,) = session.run_many({"image": images}).values()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(again, found)
+    assert larger.shape == (1, 10)
+    assert not np.array_equal(larger[0], found[0])
+
+
+def test_a_file_of_free_sizes_is_measured_like_any(
+    saved: Path, opened: Callable[..., object], images: np.ndarray
+) -> None:
+    with opened(saved / "free.tflite") as session:
+        timing = session.time({"image": images[:1]}, QUICK)
+    with opened(saved / "free.tflite") as session:
+        memory = session.memory({"image": images[:1]}, 2)
+    assert len(timing.samples_ns) == 20
+    assert timing.load_ns > 0
+    assert memory.peak_bytes >= memory.loaded_bytes > 1_000_000
+
+
+@pytest.mark.parametrize("engine", ["litert-xnnpack", "tflite-runtime"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (np.zeros((1, 16, 16, 4), np.float32), r"takes float32 \(1, \?, \?, 3\), found .*\(1, 16, 16, 4\)"),
+        (np.zeros((1, 16, 16), np.float32), r"takes float32 \(1, \?, \?, 3\), found .*\(1, 16, 16\)"),
+        (np.zeros((1, 2, 2, 3), np.float32), r"sizes free .*\(1, \?, \?, 3\)\), and cannot run at \(1, 2, 2"),
+    ],
+)
+def test_a_size_that_a_free_file_cannot_take_is_named(
+    saved: Path, opened: Callable[..., object], images: np.ndarray, engine: str, wrong: np.ndarray, words: str
+) -> None:
+    with opened(saved / "free.tflite", engine) as session:
+        with pytest.raises(CaseError, match=words) as caught:
+            session.run(own(session, wrong))
+        assert "damaged" not in str(caught.value)
+        session.run(own(session, images[:1]))  # it goes on
+
+
 # --- what does not fit ------------------------------------------------------------------
 
 

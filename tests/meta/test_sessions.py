@@ -100,8 +100,7 @@ def test_the_death_of_another_process_is_not_held_against_the_artifact(
 ) -> None:
     path = artifact(tmp_path, "")
     with pytest.raises(WorkerCrashed, match="TensorFlow was ended"), sessions.open(MOODY, path, 1):
-        worker = pool.worker("TensorFlow")
-        worker.call("tests.meta.misbehaviour:segfault", stage=Stage.BUILD, timeout=30)
+        pool.worker("TensorFlow").call("tests.meta.misbehaviour:segfault", stage=Stage.BUILD, timeout=30)
     assert ask(sessions, path) == {}
 
 

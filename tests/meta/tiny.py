@@ -36,6 +36,37 @@ def two_headed() -> Any:
     return keras.Model([image, numbers], {"scores": scores, "box": box}, name="two_headed")
 
 
+def pooled(size: int | None) -> Any:
+    """An image of any size, or of one, to ten scores."""
+    import keras
+
+    keras.utils.set_random_seed(9)
+    image = keras.Input((size, size, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, keras.layers.Dense(10, name="scores")(x), name="pooled")
+
+
+def _converted(call: Any, shape: tuple[int | None, ...], *trackable: Any) -> bytes:
+    """A .tflite of a function of one image."""
+    import tensorflow as tf
+
+    function = tf.function(call, input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], *trackable
+    )
+    converted: bytes = converter.convert()
+    return converted
+
+
+def _endless(image: Any) -> Any:
+    """Counts for ever."""
+    import tensorflow as tf
+
+    start = tf.reduce_sum(tf.abs(image)), tf.zeros([1, 10])
+    return tf.while_loop(lambda sum, _: sum >= 0.0, lambda sum, scores: (sum + 1.0, scores + 1.0), start)[1]
+
+
 def broken(value: float) -> Any:
     """The classifier with one weight that is no number."""
     model = classifier()
@@ -59,6 +90,11 @@ def save(folder: Path) -> None:
     # As the documentation of TensorFlow does it, to hold our own way of converting against.
     plain = tf.lite.TFLiteConverter.from_keras_model(classifier(batch=1))
     (folder / "plain.tflite").write_bytes(plain.convert())
+    free, fixed = pooled(None), pooled(16)
+    fixed.save(folder / "pooled.keras")
+    (folder / "pooled.tflite").write_bytes(_converted(fixed, (1, 16, 16, 3), fixed))
+    (folder / "free.tflite").write_bytes(_converted(free, (None, None, None, 3), free))
+    (folder / "endless.tflite").write_bytes(_converted(_endless, (1, 16, 16, 3)))
     two_headed().save(folder / "two_headed.keras")
     broken(float("nan")).save(folder / "nan.keras")
     empty = folder / "no_signature"
