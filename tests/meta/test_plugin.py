@@ -220,8 +220,8 @@ def _expecting(check="parity", variant="float32", more=""):
 
 def _overflowing(source):
     """A model that float16 cannot hold: its answers there are NaN."""
-    huge = "keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(stddev=1e30))"
-    layers = f"{huge}, keras.layers.Rescaling(1e-30), keras.layers.Dense(4)"
+    huge = "keras.layers.Dense(8, 'relu', kernel_initializer=keras.initializers.RandomUniform(1e5, 1e6))"
+    layers = f"{huge}, keras.layers.Rescaling(1e-6), keras.layers.Dense(4)"
     return source.replace("keras.layers.Dense(4)", layers)
 
 
