@@ -47,24 +47,16 @@ def pooled(size: int | None) -> Any:
     return keras.Model(image, keras.layers.Dense(10, name="scores")(x), name="pooled")
 
 
-def _converted(call: Any, shape: tuple[int | None, ...], *trackable: Any) -> bytes:
-    """A .tflite of a function of one image."""
+def endless() -> Any:
+    """A function of one image that counts for ever."""
     import tensorflow as tf
 
-    function = tf.function(call, input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], *trackable
-    )
-    converted: bytes = converter.convert()
-    return converted
+    @tf.function(input_signature=[tf.TensorSpec((1, 16, 16, 3), tf.float32, "image")])
+    def count(image: Any) -> Any:
+        start = tf.reduce_sum(tf.abs(image)), tf.zeros([1, 10])
+        return tf.while_loop(lambda sum, _: sum >= 0.0, lambda sum, last: (sum + 1.0, last + 1.0), start)[1]
 
-
-def _endless(image: Any) -> Any:
-    """Counts for ever."""
-    import tensorflow as tf
-
-    start = tf.reduce_sum(tf.abs(image)), tf.zeros([1, 10])
-    return tf.while_loop(lambda sum, _: sum >= 0.0, lambda sum, scores: (sum + 1.0, scores + 1.0), start)[1]
+    return count
 
 
 def broken(value: float) -> Any:
@@ -90,11 +82,12 @@ def save(folder: Path) -> None:
     # As the documentation of TensorFlow does it, to hold our own way of converting against.
     plain = tf.lite.TFLiteConverter.from_keras_model(classifier(batch=1))
     (folder / "plain.tflite").write_bytes(plain.convert())
-    free, fixed = pooled(None), pooled(16)
-    fixed.save(folder / "pooled.keras")
-    (folder / "pooled.tflite").write_bytes(_converted(fixed, (1, 16, 16, 3), fixed))
-    (folder / "free.tflite").write_bytes(_converted(free, (None, None, None, 3), free))
-    (folder / "endless.tflite").write_bytes(_converted(_endless, (1, 16, 16, 3)))
+    pooled(16).save(folder / "pooled.keras")
+    for name, size in (("pooled", 16), ("free", None)):
+        of_size = tf.lite.TFLiteConverter.from_keras_model(pooled(size))
+        (folder / f"{name}.tflite").write_bytes(of_size.convert())
+    counting = tf.lite.TFLiteConverter.from_concrete_functions([endless().get_concrete_function()])
+    (folder / "endless.tflite").write_bytes(counting.convert())
     two_headed().save(folder / "two_headed.keras")
     broken(float("nan")).save(folder / "nan.keras")
     empty = folder / "no_signature"
