@@ -66,5 +66,3 @@ def _check_failure(known: Any) -> None:
         raise UsageError(f"{where}: {unknown('check', str(known.check), Check)}")
     if known.status not in _ENDINGS:
         raise UsageError(f"{where}: {unknown('status', str(known.status), _ENDINGS)}")
-    if not known.reason.strip():
-        raise UsageError(f"{where} has no reason: say why it is accepted")

@@ -59,7 +59,6 @@ def test_what_is_stated_rightly_is_taken() -> None:
         ({"expected_failures": (failure(check="acuracy"),)}, "check 'acuracy': did you mean accuracy"),
         ({"expected_failures": (failure(check="parity?"),)}, "check 'parity.'"),
         ({"expected_failures": (failure(status="crashed"),)}, "status 'crashed'"),
-        ({"expected_failures": (failure(reason=" "),)}, "the expected failure of int8, parity has no reason"),
         ({"expected_failures": ("int8",)}, "holds 'int8': give an ExpectedFailure"),
     ],
 )
