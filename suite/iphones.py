@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from suite import selection
 from suite.devices.ios import IPhone
 from suite.errors import CaseError, PocketproofError
 from suite.record import Stage, Status
@@ -19,11 +19,8 @@ _why: dict[int, str] = {}  # by configuration: why no device is ready
 
 def asked(config: Any) -> bool:
     """Whether this run is for iPhones: only then is anything asked of Xcode's tools."""
-    expression = config.option.markexpr or ""
-    if re.search(r"\bnot\s+ios\b", expression):
-        return False
     named = any(TESTS in argument or "/ios:" in argument for argument in config.args)
-    return named or bool(re.search(r"\bios\b", f"{expression} {config.option.keyword or ''}"))
+    return selection.asked(config.option, "ios", named=named)
 
 
 def targets(config: Any) -> tuple[Target, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from suite import selection
 from suite.devices import fleet, standin
 from suite.devices.benchmark_model import DELEGATES
 from suite.devices.fleet import Fleet, Phone
@@ -73,12 +73,9 @@ def add_options(add: Callable[..., None]) -> None:
 def asked(config: Any) -> bool:
     """Whether this run is for phones: only then is adb's server started or asked."""
     option = config.option
-    expression = option.markexpr or ""
-    if re.search(r"\bnot\s+android\b", expression):
-        return False
     named = any((option.serial, option.adb_host, option.stand_in, option.require_device))
-    cases = [argument for argument in config.args if _TESTS in argument or "/android:" in argument]
-    return bool(named or cases or re.search(r"\bandroid\b", f"{expression} {option.keyword or ''}"))
+    cases = any(_TESTS in argument or "/android:" in argument for argument in config.args)
+    return selection.asked(option, "android", named=named or cases)
 
 
 def made_of(config: Any) -> Fleet:

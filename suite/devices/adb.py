@@ -19,16 +19,19 @@ from types import TracebackType
 
 from suite.cache import sha256_file
 from suite.devices import wire
-from suite.devices.lease import leased
+from suite.devices.lease import PhoneLock, leased, this_process
 from suite.devices.wire import DEFAULT_PORT, SILENCE_SECONDS, Address
 from suite.errors import StagedError
 from suite.record import Stage
 
-DIRECTORY = "/data/local/tmp/pocketproof"  # all that is ours on a phone
+_FOLDER = "/data/local/tmp"
+DIRECTORY = f"{_FOLDER}/pocketproof"  # all that is ours on a phone
 _FIXED = f"{DIRECTORY}/fixed-performance"  # there while the mode is on: whoever cleans switches it off
 _FIX = "cmd power set-fixed-performance-mode-enabled"
 PID_FILE = f"{DIRECTORY}/runner.pid"  # empty while nothing runs
 _STOP = f"if [ -s {PID_FILE} ]; then kill -9 $(cat {PID_FILE}) 2>/dev/null; : > {PID_FILE}; fi"
+_OWNER = f"{DIRECTORY}/owner"  # whose the phone is
+_RETURN_SECONDS = 15.0  # for a phone that was away to have noticed it, and to be ours again
 _HASHED_PER_SECOND = 1e6  # bytes, by the slowest of phones while it is busy
 _PROPERTY = re.compile(r"^\[(.*?)\]: \[(.*)\]$")
 _REMEDIES: Mapping[str, str] = {
@@ -118,6 +121,7 @@ class Device:
         self.serial, self.server = serial, server
         self._wait_seconds = wait_seconds
         self._adb = wire.phone(server, serial)
+        self._lock = PhoneLock(self._adb, serial, _FOLDER, _OWNER)
         self._held: dict[str, str] = {}  # our files there, as last seen: path -> sha256
         self.stamps: dict[str, str] = {}  # of files whose hash was right: as `stat` shows them
         self._away = False  # went in the middle of something
@@ -125,11 +129,15 @@ class Device:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Device:
+        deadline = time.monotonic() + self._wait_seconds
         with contextlib.ExitStack() as stack:
-            server = str(self.server or own_server())
+            server = (self.server or own_server()).identity
             stack.enter_context(leased(self.serial, server, wait_seconds=self._wait_seconds))
             self._check_state()
+            stack.callback(self._lock.release)
+            self._take(deadline - time.monotonic(), Stage.LOAD)
             self.clean()  # what an earlier process could not
+            self._sign(Stage.LOAD)
             self._stack = stack.pop_all()
         return self
 
@@ -138,6 +146,22 @@ class Device:
     ) -> None:
         with self._stack, contextlib.suppress(StagedError):  # a phone that is gone keeps what it has
             self.clean()
+
+    def _take(self, seconds: float, stage: Stage) -> None:
+        with _explained(self.serial, "taking its lock", stage):
+            self._lock.take(seconds, stage)
+
+    def _sign(self, stage: Stage) -> None:
+        """Say on the phone whose it is; one that takes no files says so when it gets the first."""
+        self.shell(f"mkdir -p {DIRECTORY} && echo {shlex.quote(this_process())} > {_OWNER}", stage=stage)
+
+    def _keep(self, stage: Stage) -> None:
+        """Go on holding the phone; where it let go of us, have it again, unless it is another's by now."""
+        if self._lock.lost:
+            self.forget()
+            self._take(_RETURN_SECONDS, stage)
+            self._sign(stage)
+        self._lock.refresh()
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -152,6 +176,7 @@ class Device:
 
     def shell(self, command: str, *, stage: Stage, timeout: float = SILENCE_SECONDS) -> Answer:
         """Run a command; StagedError when it has not ended after `timeout` seconds."""
+        self._keep(stage)
         with self._missing(), _explained(self.serial, f"running `{command.splitlines()[0][:60]}`", stage):
             stdout, stderr, status = wire.shell(self._adb, command, timeout)
         return Answer(
@@ -178,8 +203,9 @@ class Device:
         `trusting` what this object saw before. StagedError when the phone has
         something else than was sent.
         """
+        self._keep(stage)
         if self._away:  # what ran there when it went may run still
-            self.stop_runner()
+            self.stop_runner(stage)
             self._away = self._missed = False
         wanted = {name: sha256_of(path) for name, path in files.items()}
         if trusting and wanted.items() <= self._held.items():
@@ -218,22 +244,24 @@ class Device:
         """Send a file to our directory, whatever is there."""
         self._held.pop(name, None)
         self.stamps.pop(name, None)
+        self._keep(stage)
         with self._missing(), _explained(self.serial, f"sending {name}", stage):
             self._adb.sync.push(source, f"{DIRECTORY}/{name}", mode=0o755, check=True)
 
-    def pull(self, name: str, target: Path, *, stage: Stage) -> None:
-        """Fetch a file of our directory."""
+    def pull(self, name: str, target: Path, *, stage: Stage, most_bytes: int | None = None) -> None:
+        """Fetch a file of our directory; StagedError as soon as it is longer than `most_bytes`."""
+        self._keep(stage)
         with self._missing(), _explained(self.serial, f"fetching {name}", stage):
-            self._adb.sync.pull_file(f"{DIRECTORY}/{name}", target)
+            wire.pull(self._adb, f"{DIRECTORY}/{name}", target, most_bytes)
 
-    def stop_runner(self) -> None:
+    def stop_runner(self, stage: Stage) -> None:
         """End what runs in our directory, and wait for it to be gone."""
-        self.shell(_STOP, stage=Stage.RUN)
+        self.shell(_STOP, stage=stage)
 
     def abandon_runner(self) -> None:
         """As `stop_runner`, for when something went wrong already: says nothing of what goes wrong here."""
         with contextlib.suppress(StagedError):
-            self.stop_runner()
+            self.stop_runner(Stage.RUN)
 
     def wait_for_return(self, seconds: float) -> None:
         """Where the phone went away, wait for it to be back; after that, whatever is asked of it tells."""
@@ -330,6 +358,8 @@ def _explained(subject: str, action: str, stage: Stage) -> Iterator[None]:
 
 
 def _remedy(reason: str) -> str:
+    if "more than" in reason:
+        return "What runs there says something else than was asked: look at it"
     if ("No such file" in reason and "adb" in reason) or "No adb exe" in reason:
         return (
             "There is no adb here: install Android's platform-tools, or name the program in "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.devices import facts
-from suite.devices.adb import Attached, Device, attached
+from suite.devices.adb import Attached, Device, attached, own_server
 from suite.devices.benchmark_model import DELEGATES, BenchmarkModelSession, located
 from suite.devices.session import DeviceSession
 from suite.devices.vitals import COOL_SECONDS
@@ -52,6 +52,11 @@ class Phone:
         return Address.parse(self.server) if self.server else None
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """The same for every way to write its server's address."""
+        return (self.address or own_server()).identity, self.serial
+
+    @property
     def complaint(self) -> str:
         """What is wrong with it; empty where it can be used."""
         where = f" at {self.server}" if self.server else ""
@@ -70,13 +75,15 @@ def find(serials: Sequence[str], servers: Sequence[str]) -> list[Phone]:
     run. Never empty: where there is no phone, one entry says so.
     """
     named: list[Address | None] = [Address.parse(server) for server in dict.fromkeys(servers)]
-    seen: list[Phone] = []
+    listed: dict[tuple[str, str], Phone] = {}
     trouble: list[str] = []
     for address in named or [None]:
         try:
-            seen += [_phone(one) for one in attached(address)]
+            for phone in map(_phone, attached(address)):
+                listed.setdefault(phone.identity, phone)
         except StagedError as error:
             trouble.append(str(error))
+    seen = list(listed.values())
     if serials:
         absent = [serial for serial in serials if serial not in {phone.serial for phone in seen}]
         seen = [phone for phone in seen if phone.serial in serials]

@@ -228,10 +228,8 @@ class DeviceSession:
         with scratch() as folder:
             count = self._send(samples, folder)
             seen, _ = self._run(count, _ANSWERED)
-            answered = folder / OUTPUT
-            self.device.pull(OUTPUT, answered, stage=Stage.RUN)
             self.inference_seconds = sum(seen["batch_ns"]) / count / 1e9
-            return self._split(answered, count)
+            return self._fetched(folder, count)
 
     def _send(self, samples: Iterable[Mapping[str, Array]], folder: Path) -> int:
         """Bring the samples to the phone, one after another in one file; returns how many there are."""
@@ -333,16 +331,22 @@ class DeviceSession:
 
     def _hold_to_size(self, found: int, count: int) -> None:
         """The runner's output is as long as `count` answers are."""
-        row = sum(_bytes(info) for info in self.outputs)
-        if found != count * row:
+        if found != count * self._row:
             raise StagedError(
                 f"{self.device.serial}: the runner's output holds {found} bytes, "
-                f"expected {count} answers of {row}",
+                f"expected {count} answers of {self._row}",
                 stage=Stage.RUN,
             )
 
-    def _split(self, file: Path, count: int) -> dict[str, Array]:
-        """The output file's bytes as arrays (count, *shape) by name."""
+    @property
+    def _row(self) -> int:
+        """Bytes of one answer."""
+        return sum(_bytes(info) for info in self.outputs)
+
+    def _fetched(self, folder: Path, count: int) -> dict[str, Array]:
+        """The answers that the runner left, as arrays (count, *shape) by name."""
+        file = folder / OUTPUT
+        self.device.pull(OUTPUT, file, stage=Stage.RUN, most_bytes=count * self._row)
         raw = np.fromfile(file, np.uint8)
         self._hold_to_size(raw.size, count)
         rows, start, answers = raw.reshape(count, raw.size // count), 0, {}

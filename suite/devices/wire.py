@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import select
 import socket
 import struct
 import time
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from suite.errors import UsageError
 
 DEFAULT_PORT = 5037
 SILENCE_SECONDS = 60.0  # without a byte, before a phone counts as gone
+MOST_WORDS = 64 << 20  # bytes that a command may print: the longest honest answer has a few million
 _CONNECT_SECONDS = 10
-_STDOUT, _STDERR, _STATUS = 1, 2, 3  # packets of adb's shell protocol
+_STDIN, _STDOUT, _STDERR, _STATUS = range(4)  # packets of adb's shell protocol
+
+
+class TooMuch(OSError):
+    """A phone gives more bytes than can be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +43,26 @@ class Address:
             raise UsageError(f"--adb-host {text}: HOST:PORT is expected, such as 127.0.0.1:{DEFAULT_PORT}")
         return cls(host, int(port))
 
+    @property
+    def identity(self) -> str:
+        """The same for every way to write the address of one server."""
+        return f"{_number(self.host)}:{self.port}"
+
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+@cache
+def _number(host: str) -> str:
+    """The number of a host, where its name stands for one; that of loopback for all that is this machine."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return host.lower()
+    own = {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
+    if any(number in own or ipaddress.ip_address(number).is_loopback for number in found):
+        return "127.0.0.1"
+    return min(found)
 
 
 def client(server: Address | None) -> Any:
@@ -99,21 +129,81 @@ def shell(device: Any, command: str, seconds: float) -> tuple[bytes, bytes, int]
     """What a command on a `phone` says on either stream, and its exit status; TimeoutError after `seconds`.
 
     adb's shell protocol, which Android 7 and newer speak. A phone that talks
-    without end is cut off as one is that says nothing.
+    without end is cut off as one is that says nothing, or, as TooMuch, after
+    MOST_WORDS.
     """
     deadline = time.monotonic() + seconds
     said = {_STDOUT: bytearray(), _STDERR: bytearray()}
-    with device.open_transport(timeout=seconds) as connection:
-        connection.send_command(f"shell,v2,raw:{command}")
-        connection.check_okay()
+    with _begun(device, command, seconds) as connection:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timeout")
             connection.conn.settimeout(left)
-            kind, length = struct.unpack("<BI", connection.read_exact(5))
+            kind, length = _header(connection)
+            if sum(map(len, said.values())) + length > MOST_WORDS:
+                raise TooMuch(f"it printed more than {MOST_WORDS >> 20} MB")
             words = connection.read_exact(length)
             if kind == _STATUS:
                 return bytes(said[_STDOUT]), bytes(said[_STDERR]), words[0]
             if kind in said:
                 said[kind] += words
+
+
+def _begun(device: Any, command: str, seconds: float) -> Any:
+    """A connection on which a command runs."""
+    connection = device.open_transport(timeout=seconds)
+    try:
+        connection.send_command(f"shell,v2,raw:{command}")
+        connection.check_okay()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _header(connection: Any) -> tuple[int, int]:
+    """Kind and length of the next packet."""
+    kind, length = struct.unpack("<BI", connection.read_exact(5))
+    return kind, length
+
+
+class Talk:
+    """A command on a phone that goes on, and is spoken to a line at a time; it ends with this process."""
+
+    def __init__(self, device: Any, command: str, seconds: float) -> None:
+        """Begin it; each answer is waited for `seconds` at most."""
+        self._connection = _begun(device, command, seconds)
+
+    def say(self, line: str) -> None:
+        """Give it a line to read."""
+        words = f"{line}\n".encode()
+        self._connection.conn.sendall(struct.pack("<BI", _STDIN, len(words)) + words)
+
+    def hear(self) -> str:
+        """The next that it prints; empty when it has ended."""
+        while True:
+            kind, length = _header(self._connection)
+            words = self._connection.read_exact(min(length, MOST_WORDS))
+            if kind == _STATUS:
+                return ""
+            if kind == _STDOUT and words:
+                return str(words.decode(errors="replace"))
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or its phone has gone: there is something to read where nothing is said."""
+        return bool(select.select([self._connection.conn], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Hang up; the command gets a SIGHUP where it runs still."""
+        self._connection.close()
+
+
+def pull(device: Any, path: str, target: Path, most_bytes: int | None) -> None:
+    """Fetch a file of a `phone`; TooMuch as soon as it is longer than `most_bytes`."""
+    with contextlib.closing(device.sync.iter_content(path)) as pieces, target.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            if most_bytes is not None and file.tell() > most_bytes:
+                raise TooMuch(f"it holds more than the {most_bytes} bytes that were expected")

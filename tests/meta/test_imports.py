@@ -58,6 +58,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.ratio",
         "suite.frames",
         "suite.scheduling",
+        "suite.selection",
     ),
     ("suite.errors", "suite.invocation", "suite.endings", "suite.alone"),
     (

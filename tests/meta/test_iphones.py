@@ -104,7 +104,8 @@ def test_without_xcode_the_case_is_skipped_with_the_remedy_or_fails_when_require
 
 
 @pytest.mark.parametrize(
-    ("expression", "wanted"), [("", False), ("not ios", False), ("ios and parity", True)]
+    ("expression", "wanted"),
+    [("", False), ("not ios", False), ("not (ios or benchmark)", False), ("ios and parity", True)],
 )
 def test_nothing_is_asked_of_xcode_unless_iphones_are_meant(expression: str, wanted: bool) -> None:
     assert iphones.asked(config(expression)) is wanted

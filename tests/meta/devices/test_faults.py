@@ -272,6 +272,7 @@ def test_a_server_that_goes_costs_the_cases_that_come_after(
     seen = errors(report)
     assert len(seen) == 2
     assert all("No adb server answers there" in message for _, message in seen[1:])
+    assert [stage for stage, _ in seen] == [Stage.RUN, Stage.LOAD]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -303,7 +304,8 @@ def test_two_runs_at_once_take_turns(other: StandIn, product: Product) -> None:
 
 def test_phones_are_shared_out_among_workers(phone: StandIn, product: Product) -> None:
     with standin.standins(2) as pair:
-        run = product.run(*ON_PHONES, "-m", "android", "-n", "2", "--adb-host", str(pair[0].adb))
+        twice = (f"--adb-host={pair[0].adb}", f"--adb-host=localhost:{pair[0].adb.port}")
+        run = product.run(*ON_PHONES, "-m", "android", "-n", "2", *twice)
     assert run.status == 0, run.text
     assert len(run.records) == 4
     written = json.loads((run.report / "benchmark.json").read_text())["benchmarks"]
