@@ -155,13 +155,13 @@ class Device:
         """Say on the phone whose it is; one that takes no files says so when it gets the first."""
         self.shell(f"mkdir -p {DIRECTORY} && echo {shlex.quote(this_process())} > {_OWNER}", stage=stage)
 
-    def _keep(self, stage: Stage) -> None:
+    def _keep(self, stage: Stage, seconds: float = 0.0) -> None:
         """Go on holding the phone; where it let go of us, have it again, unless it is another's by now."""
         if self._lock.lost:
             self.forget()
             self._take(_RETURN_SECONDS, stage)
             self._sign(stage)
-        self._lock.refresh()
+        self._lock.refresh(seconds)
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -176,7 +176,7 @@ class Device:
 
     def shell(self, command: str, *, stage: Stage, timeout: float = SILENCE_SECONDS) -> Answer:
         """Run a command; StagedError when it has not ended after `timeout` seconds."""
-        self._keep(stage)
+        self._keep(stage, timeout)
         with self._missing(), _explained(self.serial, f"running `{command.splitlines()[0][:60]}`", stage):
             stdout, stderr, status = wire.shell(self._adb, command, timeout)
         return Answer(

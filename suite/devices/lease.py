@@ -19,7 +19,7 @@ from suite.devices.wire import SILENCE_SECONDS, Talk
 from suite.errors import StagedError
 from suite.record import Stage
 
-UNHEARD_SECONDS = 1800.0  # after which a user who said nothing has lost the phone: twice the longest run
+UNHEARD_SECONDS = 1800.0  # after which a user who said nothing, and waits for nothing, has lost the phone
 _GRACE_SECONDS = 5.0  # until what a killed user held on a phone is free
 _POLL_SECONDS = 0.2
 # The folder that every phone has is the lock: nothing is left there, and nobody can remove it. The shell
@@ -29,7 +29,8 @@ _HOLD = """\
   if ! flock -u 9; then echo none; exit; fi
   if ! flock -n 9; then echo taken; cat {owner}; exit; fi
   echo held
-  while read -r -t {seconds:.0f} word && [ "$word" = on ]; do :; done
+  patience={seconds:.0f}
+  while read -r -t "$patience" word patience && [ "$word" = on ]; do :; done
 }} 9<{place} 2>/dev/null
 """
 
@@ -132,11 +133,11 @@ class PhoneLock:
         """Whether it was held, and the phone has let go of it."""
         return self._wanted and (self._talk is None or self._talk.over)
 
-    def refresh(self) -> None:
-        """Say that its user is alive."""
+    def refresh(self, seconds: float = 0.0) -> None:
+        """Say that its user is alive, and may be silent for so many seconds while the phone works."""
         if self._talk is not None:
             with contextlib.suppress(OSError):
-                self._talk.say("on")
+                self._talk.say(f"on {UNHEARD_SECONDS + seconds:.0f}")
 
     def release(self) -> None:
         """Let go of it, and wait for the phone to have done so; a second call does nothing."""

@@ -155,7 +155,9 @@ def test_whoever_is_heard_of_keeps_it(spare: StandIn, monkeypatch: pytest.Monkey
     monkeypatch.setattr(lease, "UNHEARD_SECONDS", 2)
     with Device(spare.serial, spare.adb) as awake:
         for _ in range(8):
-            awake.shell("sleep 0.4", stage=Stage.RUN)
+            awake.shell("sleep 0.4", stage=Stage.RUN, timeout=1)
+        assert not awake._lock.lost
+        awake.shell("sleep 3", stage=Stage.RUN)  # which may take as long as SILENCE_SECONDS
         assert not awake._lock.lost
 
 
