@@ -173,7 +173,9 @@ def test_a_cool_phone_behind_a_camera(
     assert not seen.reasons
     assert all(scheme.others_cpu_ns is not None for scheme in seen.schemes)
     runs = [command.partition("@@ after")[0] for command in commands if "device_runner" in command]
-    assert [GPU_FILE in run for run in runs] == [False, True]
+    assert GPU_FILE in runs.pop()
+    assert runs  # a second look, where the first is a close call
+    assert not any(GPU_FILE in run for run in runs)
 
 
 def test_a_hot_phone_behind_a_camera_carries_no_verdict(session: DeviceSession, synthetic: StandIn) -> None:
