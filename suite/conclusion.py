@@ -30,6 +30,7 @@ class Conclusion:
             result = yield
         except OSError as error:  # of pytest's cache, its XML or pytest-benchmark's file
             if not current.begun:
+                current.abandon()
                 raise
             current.stop(
                 f"{error.filename or 'a file of pytest'}: cannot write: {error.strerror}. "
