@@ -65,7 +65,8 @@ def speed(timing: Timing) -> Speed:
     """Throughput and CPU share follow from the raw samples, or from what the tool tells in their place."""
     latency, told = Latency(**asdict(timing)), timing.summary_ms
     seconds = told["mean"] / 1e3 if told else sum(timing.samples_ns) / len(timing.samples_ns) / 1e9
-    cpu = Cpu(percent=100 * timing.cpu_ns / timing.wall_ns, threads=timing.threads) if not told else None
+    taken = None if told or not timing.wall_ns else timing.cpu_ns
+    cpu = None if taken is None else Cpu(percent=100 * taken / timing.wall_ns, threads=timing.threads)
     return Speed(
         latency=latency,
         throughput=Throughput(inferences_per_second=1 / seconds, threads=timing.threads),

@@ -61,7 +61,7 @@ def _entry(nodeid: str, latency: Latency) -> Any:
     metadata: Any = stats.Metadata
     found = _NODE.search(nodeid)
     assert found is not None, nodeid
-    told = latency.wall_ns and latency.cpu_ns
+    cpu_ns = latency.cpu_ns if latency.wall_ns else None
     test = SimpleNamespace(
         name=found["name"],
         fullname=nodeid,
@@ -71,7 +71,7 @@ def _entry(nodeid: str, latency: Latency) -> Any:
         extra_info={
             "case_id": found["case"],
             "threads": latency.threads,
-            "cpu_percent": 100 * latency.cpu_ns / latency.wall_ns if told else None,
+            "cpu_percent": None if cpu_ns is None else 100 * cpu_ns / latency.wall_ns,
         },
         cprofile_stats=None,
         has_error=False,

@@ -34,12 +34,17 @@ def targets(config: Any) -> tuple[Target, ...]:
     return tuple(Target(f"ios:{phone.udid}", "coreml") for phone in ready)
 
 
+def missing(config: Any) -> str:
+    """Why no device is ready for this run; empty where one is, or none was asked for."""
+    return _why.get(id(config), "")
+
+
 def check(target: Target, config: Any) -> None:
     """CaseError where there is no device: skipped, or failed with --require-device."""
     if target == _NONE:
         required = config.option.require_device
         raise CaseError(
-            _why.get(id(config), "no iPhone is ready"),
+            missing(config) or "no iPhone is ready",
             stage=Stage.PLAN,
             status=Status.FAILED if required else Status.SKIPPED,
         )

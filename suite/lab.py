@@ -28,6 +28,7 @@ Answers = dict[str, Array]
 EVALUATOR = "coreml-evaluator"  # what Core ML is held to
 EVALUATOR_SECONDS = 10.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 EVALUATOR_GMACS = 0.4  # of a sample: what is larger is cut on every machine alike, where the fixture says it
+IPHONE_SECONDS = 300.0  # to ask what a device is; the first time coremltools is imported
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
 
@@ -65,6 +66,7 @@ class Lab:
         self.sessions = Sessions(self.pool, self.phones)
         self.scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
+        self._iphones: dict[Target, dict[str, Any]] = {}  # what each is
         self._answers: tuple[str, dict[str, tuple[Answers, Answers]]] = "", {}  # of one artifact, by target
 
     def subject(self, spec: ModelSpec) -> Subject:
@@ -187,9 +189,17 @@ class Lab:
 
     def surroundings(self, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
         """What is known of the place of a case beside this machine, and what a reader must know of it."""
-        if not case.target.on_android:
-            return {}, ()
-        return self.phones.surroundings(case.target)
+        if case.target.on_ios:
+            return self._iphone(case.target), ()
+        return self.phones.surroundings(case.target) if case.target.on_android else ({}, ())
+
+    def _iphone(self, target: Target) -> dict[str, Any]:
+        if target not in self._iphones:
+            _, _, udid = target.place.partition(":")
+            self._iphones[target] = self.pool.worker("iPhone").call(
+                "suite.devices.ios:environment", udid, stage=Stage.LOAD, timeout=IPHONE_SECONDS
+            )
+        return self._iphones[target]
 
     def close(self) -> None:
         """End the workers, let go of the phones, and remove the scratch files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from suite import benchmark, on_phone, runtimes
@@ -16,6 +17,7 @@ from suite.record import Stage
 from suite.record.camera import RealTime
 from suite.record.costs import Memory, Sustained
 from suite.runtimes.base import TimingPolicy
+from suite.spec import Target
 
 _POLICY = TimingPolicy()
 
@@ -29,7 +31,8 @@ def speed(lab: Lab, case: Case, path: Path, threads: int) -> benchmark.Speed:
             sample = feeds.photo(sample)
         if isinstance(session, DeviceSession):
             return on_phone.speed(session, sample, _POLICY, lab.phones.cool_seconds)
-        return benchmark.speed(session.time(sample, _POLICY))
+        measured = benchmark.speed(session.time(sample, _POLICY))
+        return replace(measured, reasons={**measured.reasons, "thermal": _silence(case.target)["thermal"]})
 
 
 def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
@@ -52,15 +55,33 @@ def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
 def consumption(lab: Lab, case: Case, path: Path, threads: int) -> Consumption:
     """What the artifact takes of a GPU and of a battery, in a pass apart from the timed one."""
     if not case.target.on_android:
-        return _UNTOLD if case.target.on_ios else _HERE
+        return Consumption(reasons={name: _silence(case.target)[name] for name in ("gpu", "energy")})
     sample = lab.subject(case.spec).feeds.one()
     with lab.sessions.open(case.target, path, threads) as session:
         assert isinstance(session, DeviceSession)
         return on_phone.consumption(session, sample)
 
 
-_HERE = Consumption(reasons={"gpu": "the engine runs on the CPU", "energy": benchmark.NO_BATTERY})
-_UNTOLD = Consumption(reasons=dict.fromkeys(("gpu", "energy"), "the app on the device does not tell it"))
+_HERE = {
+    "gpu": "the engine runs on the CPU",
+    "energy": benchmark.NO_BATTERY,
+    "thermal": benchmark.NO_BATTERY,
+}
+_MAC = {
+    "gpu": "Core ML chooses among CPU, GPU and Neural Engine, and tells no share of them",
+    "energy": "macOS tells it to root alone (powermetrics)",
+    "thermal": "macOS tells it to root alone (powermetrics)",
+}
+_IPHONE = dict.fromkeys(("gpu", "energy", "thermal"), "the app on the device does not tell it")
+
+
+def _silence(target: Target) -> dict[str, str]:
+    """Why a place other than an Android phone does not tell of its GPU, battery and heat."""
+    if target.on_ios:
+        return _IPHONE
+    if target.engine == "coreml-cpu":
+        return {**_MAC, "gpu": _HERE["gpu"]}
+    return _MAC if target.engine.startswith("coreml") and benchmark.timed(target) else _HERE
 
 
 def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:

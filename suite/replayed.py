@@ -206,6 +206,6 @@ def _latency(run: Mapping[str, Any]) -> Latency | None:
         load_ns=int(run["load_ns"]),
         first_ns=samples[0],
         warmup_ns=(),
-        cpu_ns=0,
+        cpu_ns=None,
         wall_ns=sum(samples),
     )

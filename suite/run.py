@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from suite import alone, baseline, benchmark_file, history, report
+from suite import alone, baseline, benchmark_file, history, iphones, report
 from suite.benchmark_file import Timed
 from suite.data import open_dataset
 from suite.devices.fleet import Fleet
@@ -69,7 +69,7 @@ class Run:
     in_progress: ClassVar[Run | None] = None
 
     @classmethod
-    def from_config(cls, config: Any, phones: Fleet, iphones: tuple[Target, ...] = ()) -> Run:
+    def from_config(cls, config: Any, phones: Fleet, on_ios: tuple[Target, ...] = ()) -> Run:
         """Read the options; UsageError for what cannot be."""
         options = config.option
         models = _models(options)
@@ -79,7 +79,7 @@ class Run:
             variants=_names(options.variants),
             artifacts=tuple(Path(path) for path in options.artifact),
             phones=phones.targets(_names(options.engines)),
-            iphones=iphones,
+            iphones=on_ios,
         )
         _check_weights(options.weights)
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
@@ -243,6 +243,7 @@ class Run:
     def waits_for_a_phone(self) -> bool:
         """Whether all that was asked for was skipped, because no phone was ready."""
         problems = [phone.problem for phone in self.phones.phones.values()]
+        problems += [missing] if (missing := iphones.missing(self.config)) else []
         counts = self.verdict.counts if self.verdict is not None else {}
         return bool(problems) and all(problems) and counts.get("cases") == counts.get(Status.SKIPPED)
 
@@ -267,7 +268,8 @@ class Run:
         if verdict.inconclusive:
             word = "inconclusive, MAY NOT SHIP YET"
         if self.waits_for_a_phone:
-            said = [(f"  {phone}", None) for phone in self.phones.phones.values()]
+            missing = [iphones.missing(self.config)]
+            said = [(f"  {phone}", None) for phone in [*self.phones.phones.values(), *filter(None, missing)]]
             return [("nothing proven: no phone is ready", None), *said, self._place]
         counts = ", ".join(f"{count} {status}" for status, count in verdict.counts.items())
         lines: list[tuple[str, bool | None]] = [(f"verdict: {word} ({counts})", verdict.passed)]

@@ -9,14 +9,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class ByModel(LoadScopeScheduling):  # type: ignore[misc]
-    """One scope a phone, so that it has one user, and one a model, so that each is built in one process.
+    """One scope a phone or iPhone, so that it has one user, and one a model, which is built in one process.
 
     Other tests are on their own. xdist's own `--dist loadgroup` would do, but
     some versions of pytest ignore it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        found = re.search(r"\[[^/\]]+/[^/\]]+/(android:[^/\]]+)/", nodeid) or re.search(
+        found = re.search(r"\[[^/\]]+/[^/\]]+/((?:android|ios):[^/\]]+)/", nodeid) or re.search(
             r"\[([^/\]]+)/", nodeid
         )
         return found[1] if found else nodeid

@@ -156,6 +156,8 @@ def open_saved(path: Path) -> Saved:
     files: dict[str, Array] = {}
     folder = model.parent / "weights"
     for file in sorted(folder.iterdir()) if path.is_dir() and folder.is_dir() else []:
+        if not file.resolve().is_relative_to(path.resolve()):
+            raise _damaged(path, f"its weights lie outside of it: {file.name[:100]!r} is a link to elsewhere")
         if file.is_file() and file.stat().st_size:
             files[f"@model_path/weights/{file.name}"] = np.memmap(file, np.uint8, "r")
     return Saved(path, message, files)

@@ -241,7 +241,7 @@ class BenchmarkModelSession(DeviceSession):
             load_ns=round(told.init_us * 1000),
             first_ns=round(told.first_us * 1000),
             warmup_ns=(),
-            cpu_ns=0,
+            cpu_ns=None,
             wall_ns=round(told.mean_us * 1000 * told.summary_ms.get("n", 1)),
             summary_ms=told.summary_ms,
         )

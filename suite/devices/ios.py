@@ -1,6 +1,8 @@
 """iPhones and iPads that are plugged into this Mac, by coremltools' remote_device.
 
-Runs in a worker, for it imports coremltools. The app that holds the model on
+Its app takes and answers arrays alone: what is measured is the artifact's own
+program, without the picture at its start and the label at its end
+(`suite.coreml.tensors`). Runs in a worker, for it imports coremltools. The app that holds the model on
 the device comes with coremltools for macOS, and is built and signed by Xcode
 at first use: `POCKETPROOF_IOS_TEAM` names the development team.
 """
@@ -8,16 +10,23 @@ at first use: `POCKETPROOF_IOS_TEAM` names the development team.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from suite.cache import digest
 from suite.coreml.evaluator import Evaluator
+from suite.coreml.images import planes
+from suite.coreml.tensors import tensors_only
 from suite.errors import CaseError, Unsupported
 from suite.record import Stage
 from suite.runtimes.base import Feed, MemoryUse, TensorInfo, Timing, TimingPolicy, load_feed, match
@@ -25,6 +34,8 @@ from suite.spec import Array
 
 TEAM = "POCKETPROOF_IOS_TEAM"
 FEWEST_RUNS, WARM_UP = 50, 5
+LIST_SECONDS = 60.0
+MOST_LOOKS = 600  # for one answer, half a second apart
 _FAMILIES = ("IPHONE", "IPAD")
 
 
@@ -66,6 +77,31 @@ def listed() -> list[IPhone]:
     ]
 
 
+def environment(udid: str) -> dict[str, Any]:
+    """What a device is: the facts that make two runs on it comparable; what it does not say is null."""
+    phone = next((one for one in listed() if one.udid == udid), None)
+    if phone is None:
+        raise _gone(udid)
+    known = {"udid": udid, "name": phone.name, "model": _model_of(udid), "ios": phone.system}
+    return {"fingerprint": digest(known)[:12], "device": known}
+
+
+def _model_of(udid: str) -> str | None:
+    """Such as "iPhone 15 Pro (iPhone16,1)"; coremltools does not read it, devicectl tells it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "devices.json"
+        command = ["xcrun", "devicectl", "list", "devices", "-j", str(file)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=LIST_SECONDS)
+            devices = json.loads(file.read_text())["result"]["devices"]
+            listing = [one["hardwareProperties"] for one in devices]
+            (found,) = (one for one in listing if one.get("udid") == udid)
+        except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+            return None
+    names = [str(found[key]) for key in ("marketingName", "productType") if found.get(key)]
+    return " / ".join(names) or None
+
+
 def _why_not(error: Exception) -> str:
     words = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"devices cannot be listed ({words}): this needs a Mac with Xcode 15 or newer, `devicectl` on PATH"
@@ -76,25 +112,33 @@ class IPhoneSession:
 
     def __init__(self, path: Path, udid: str) -> None:
         from coremltools.models import MLModel
+        from coremltools.models.ml_program.experimental import remote_device
         from coremltools.models.ml_program.experimental.async_wrapper import MLModelAsyncWrapper
-        from coremltools.models.ml_program.experimental.remote_device import AppSigningCredentials
 
         described = Evaluator.open(path)
-        self._labels, self._pictures = described.labels, described.pictures
+        self._pictures = described.pictures
         self.inputs: tuple[TensorInfo, ...] = described.inputs
         self.outputs: tuple[TensorInfo, ...] = described.outputs
         self._loop = asyncio.new_event_loop()
+        self._device: Any = None
+        self._loaded = False
         team = os.environ.get(TEAM, "")
-        credentials = AppSigningCredentials(development_team=team) if team else None
-        self._device = self._wait(_device(udid).prepare_for_model_debugging(credentials), "be prepared")
-        model = MLModel(str(path), skip_model_load=True)
-        self._model = MLModelAsyncWrapper.from_spec_or_path(
-            spec_or_path=model.get_spec(),
-            weights_dir=model.weights_dir or "",
-            compute_units=model.compute_unit,
-            device=self._device,
-        )
-        self._wait(self._model.load(), "load the model")
+        credentials = remote_device.AppSigningCredentials(development_team=team) if team else None
+        _wait_longer(remote_device)
+        try:
+            self._device = self._wait(_device(udid).prepare_for_model_debugging(credentials), "be prepared")
+            model = MLModel(str(path), skip_model_load=True)
+            self._model = MLModelAsyncWrapper.from_spec_or_path(
+                spec_or_path=tensors_only(model.get_spec()),
+                weights_dir=model.weights_dir or "",
+                compute_units=model.compute_unit,
+                device=self._device,
+            )
+            self._wait(self._model.load(), "load the model")
+        except BaseException:
+            self.close()
+            raise
+        self._loaded = True
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """One inference on arrays of the declared shapes."""
@@ -123,7 +167,7 @@ class IPhoneSession:
             load_ns=int(self._model.load_duration_in_nano_seconds or 0),
             first_ns=durations[0],
             warmup_ns=tuple(durations[:WARM_UP]),
-            cpu_ns=0,
+            cpu_ns=None,
             wall_ns=sum(samples),
         )
 
@@ -138,11 +182,16 @@ class IPhoneSession:
 
     def close(self) -> None:
         """Unload the model and end the app."""
-        if self._device is not None and self._device.session is not None:
-            self._wait(self._model.unload(), "unload the model")
-            self._device.session.stop()
-            self._device = None
-        self._loop.close()
+        device, self._device = self._device, None
+        try:
+            if device is not None and device.session is not None:
+                try:
+                    if self._loaded:
+                        self._wait(self._model.unload(), "unload the model")
+                finally:
+                    device.session.stop()
+        finally:
+            self._loop.close()
 
     def _sample(self, arrays: Mapping[str, Array], place: int) -> dict[str, Array]:
         one = {}
@@ -152,13 +201,16 @@ class IPhoneSession:
         return one
 
     def _predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        given = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        given = {
+            name: planes(value, self._pictures[name], name) if name in self._pictures else value
+            for name, value in arrays.items()
+        }
+        # coremltools writes an array's memory as it lies, whatever its order is.
+        given = {name: np.ascontiguousarray(value) for name, value in given.items()}
         found = self._wait(self._model.predict(given, state=None), "predict")
         return {info.name: self._answer(found[info.name]) for info in self.outputs}
 
     def _answer(self, value: Any) -> Array:
-        if isinstance(value, dict):
-            return np.array([value[label] for label in self._labels], np.float32)
         array = np.asarray(value, np.float32)
         return array[0] if array.ndim > 1 and array.shape[0] == 1 else array
 
@@ -172,6 +224,14 @@ class IPhoneSession:
                 f"on, trust this Mac, switch developer mode on, and name your team in {TEAM}",
                 stage=Stage.RUN,
             ) from error
+
+
+def _wait_longer(remote_device: Any) -> None:
+    """coremltools gives up after 20 looks for an answer, half a second apart; a large model takes longer."""
+    service = remote_device._DeviceCtlRemoteService
+    remote_device._DeviceCtlRemoteService = partial(
+        getattr(service, "func", service), max_attempts=MOST_LOOKS
+    )
 
 
 def placed(plan: Any) -> dict[str, dict[str, int]]:
@@ -200,7 +260,11 @@ def _device(udid: str) -> Any:
     for one in Device.get_devices():
         if one.udid == udid:
             return one
-    raise CaseError(f"the device {udid} is not there any more: plug it in again", stage=Stage.LOAD)
+    raise _gone(udid)
+
+
+def _gone(udid: str) -> CaseError:
+    return CaseError(f"the device {udid} is not there any more: plug it in again", stage=Stage.LOAD)
 
 
 def open_session(path: Path, threads: int, udid: str) -> IPhoneSession:

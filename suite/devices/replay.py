@@ -142,7 +142,7 @@ def compare(reference: Array, actual: Array, *, quantised: bool = False) -> dict
     error, deviation = np.abs(found - expected), float(expected.std()) or 1.0
     norms = float(np.linalg.norm(expected) * np.linalg.norm(found)) or 1.0
     noise = float(((found - expected) ** 2).sum())
-    power = float((expected**2).sum())
+    power = float(((expected - expected.mean()) ** 2).sum())
     return {
         "n": len(reference),
         "max_abs_diff": float(error.max()),

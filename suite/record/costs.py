@@ -15,7 +15,7 @@ class Latency:
     load_ns: int
     first_ns: int
     warmup_ns: tuple[int, ...]
-    cpu_ns: int  # process CPU time over the timed loop
+    cpu_ns: int | None  # process CPU time over the timed loop; None where not told
     wall_ns: int  # wall time over the timed loop
     others_cpu_ns: int | None = None  # CPU time that other processes took meanwhile; None where not told
     cores: int | None = None  # of the machine, which that time is shared out over

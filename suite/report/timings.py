@@ -42,7 +42,7 @@ def _timing(latency: Latency, record: Record) -> Timing | None:
         load_ms=latency.load_ns / stats.NS_PER_MS,
         first_ms=latency.first_ns / stats.NS_PER_MS,
         inferences_per_second=summary.n / wall * 1e9,
-        cpu_percent=None if latency.summary_ms else 100 * latency.cpu_ns / wall,
+        cpu_percent=None if latency.summary_ms or latency.cpu_ns is None else 100 * latency.cpu_ns / wall,
     )
     if record.throughput is not None and record.throughput.threads == latency.threads:
         timing = replace(timing, inferences_per_second=record.throughput.inferences_per_second)

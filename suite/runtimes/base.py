@@ -66,7 +66,7 @@ class Timing:
     load_ns: int
     first_ns: int
     warmup_ns: tuple[int, ...]
-    cpu_ns: int  # 0: not told
+    cpu_ns: int | None  # None where not told
     wall_ns: int
     summary_ms: Mapping[str, float] = field(default_factory=dict)  # of a tool that keeps no samples
     others_cpu_ns: int | None = None  # of other processes meanwhile; None where the system does not tell

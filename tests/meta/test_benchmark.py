@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite import measurements
 from suite.benchmark import SampleClock, measure_memory, measure_speed, speed
 from suite.gates import check_latency
 from suite.runtimes import Pool
 from suite.runtimes.base import Timing, TimingPolicy
-from suite.spec import Budget
+from suite.spec import Budget, Target
 from tests.meta.conftest import ROOT, Subject
 
 SAMPLES = (1_234_567, 999_999, 2_000_001, 1_500_000, 3_000_000_017, 1_234_568, 123)
@@ -105,6 +106,31 @@ def test_throughput_and_processor_share_by_hand() -> None:
     assert seen.cpu.percent == pytest.approx(120)
     assert seen.latency.samples_ns == timing.samples_ns
     assert (seen.latency.threads, seen.throughput.threads, seen.cpu.threads) == (2, 2, 2)
+
+
+def test_what_is_not_told_is_no_zero() -> None:
+    timing = Timing(
+        threads=1, samples_ns=(10, 30), load_ns=1, first_ns=2, warmup_ns=(), cpu_ns=None, wall_ns=40
+    )
+    seen = speed(timing)
+    assert (seen.cpu, seen.latency.cpu_ns) == (None, None)
+    assert "does not tell" in seen.reasons["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("target", "gpu", "thermal"),
+    [
+        (Target("host", "litert-xnnpack"), "runs on the CPU", "not a battery's"),
+        (Target("host", "coreml"), "CPU, GPU and Neural Engine", "root alone"),
+        (Target("host", "coreml-cpu"), "runs on the CPU", "root alone"),
+        (Target("ios:1", "coreml"), "the app on the device", "the app on the device"),
+    ],
+)
+def test_what_is_not_measured_says_why_for_its_place(target: Target, gpu: str, thermal: str) -> None:
+    reasons = measurements._silence(target)
+    assert gpu in reasons["gpu"]
+    assert thermal in reasons["thermal"]
+    assert reasons["energy"]
 
 
 def test_a_real_artifact_is_timed_and_held_to_its_budget(classifier: Subject, tensorflow: Pool) -> None:

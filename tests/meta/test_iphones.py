@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from suite import iphones
-from suite.devices.ios import placed
+from suite.devices.ios import environment, placed
 from suite.errors import CaseError
 from suite.record import Status
+from suite.scheduling import ByModel
 from suite.spec import Target
 
 # As `xcrun devicectl list devices -j FILE` writes it (Xcode 15 and 16), cut to what coremltools reads.
@@ -29,7 +31,12 @@ LISTING = {
                     "osBuildUpdate": "22B83",
                     "developerModeStatus": "enabled",
                 },
-                "hardwareProperties": {"deviceType": "iPhone", "udid": "00008120-001A2B3C4D5E6F70"},
+                "hardwareProperties": {
+                    "deviceType": "iPhone",
+                    "marketingName": "iPhone 15 Pro",
+                    "productType": "iPhone16,1",
+                    "udid": "00008120-001A2B3C4D5E6F70",
+                },
             },
             {
                 "identifier": "1C2D3E4F-0E5C-5B0C-9E6A-0D3C7B0D5A22",
@@ -75,7 +82,34 @@ def config(expression: str, *, required: bool = False) -> Any:
 
 
 def test_a_connected_phone_is_a_target(tools: Path) -> None:
-    assert iphones.targets(config("ios")) == (Target("ios:00008120-001A2B3C4D5E6F70", "coreml"),)
+    run = config("ios")
+    assert iphones.targets(run) == (Target("ios:00008120-001A2B3C4D5E6F70", "coreml"),)
+    assert iphones.missing(run) == ""
+
+
+def test_a_record_says_which_phone_it_was(tools: Path) -> None:
+    found = environment("00008120-001A2B3C4D5E6F70")
+    assert found["device"] == {
+        "udid": "00008120-001A2B3C4D5E6F70",
+        "name": "Test phone",
+        "model": "iPhone 15 Pro / iPhone16,1",
+        "ios": "18.1 (22B83)",
+    }
+    other = environment("00008110-000000000000AAAA")
+    assert other["device"]["model"] is None  # the listing does not say it
+    assert other["fingerprint"] != found["fingerprint"]
+    with pytest.raises(CaseError, match="is not there any more"):
+        environment("another")
+
+
+def test_two_workers_do_not_share_an_iphone() -> None:
+    scope = partial(ByModel._split_scope, object())  # type: ignore[arg-type]
+    one, other, here = (
+        scope(f"tests/validate/test_ios.py::test_ios[{model}/mlprogram_float16/{place}]")
+        for model, place in (("a", "ios:1/coreml"), ("b", "ios:1/coreml"), ("a", "host/coreml"))
+    )
+    assert one == other == "ios:1"
+    assert here == "a"
 
 
 def test_a_phone_that_is_listed_and_not_connected_is_named_with_the_remedy(tools: Path) -> None:
@@ -100,6 +134,7 @@ def test_without_xcode_the_case_is_skipped_with_the_remedy_or_fails_when_require
         (target,) = iphones.targets(run)
         with pytest.raises(CaseError, match=r"needs a Mac with Xcode .* python -m suite bundle") as caught:
             iphones.check(target, run)
+        assert "needs a Mac" in iphones.missing(run)
         assert caught.value.status is status
 
 

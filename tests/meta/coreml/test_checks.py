@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,12 +324,31 @@ def _point_at(path: str) -> Callable[[Path], None]:
     return _manifest(alter)
 
 
+def _linked(name: str) -> Callable[[Path], None]:
+    """The weights, or the folder that they are in, are a link to elsewhere; the manifest does not name it."""
+
+    def plant(package: Path) -> None:
+        inside, outside = package / "Data/com.apple.CoreML" / name, package.parent / "elsewhere"
+        inside.rename(outside)
+        inside.symlink_to(outside)
+        _manifest(lambda content: content.update(itemInfoEntries=_root_alone(content)))(package)
+
+    return plant
+
+
+def _root_alone(content: dict[str, Any]) -> dict[str, Any]:
+    root = content["rootModelIdentifier"]
+    return {root: content["itemInfoEntries"][root]}
+
+
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no manifest": (lambda path: (path / "Manifest.json").unlink(), "Manifest.json is unclear"),
     "no JSON": (lambda path: (path / "Manifest.json").write_text("{"), "Manifest.json is unclear"),
     "a list": (lambda path: (path / "Manifest.json").write_text("[]"), "Manifest.json is unclear"),
     "out of the package": (_point_at("../../../../etc/passwd"), "points out of the package"),
     "absolute": (_point_at("/etc/passwd"), "points out of the package"),
+    "weights elsewhere": (_linked("weights"), "its weights lie outside of it"),
+    "a weights file elsewhere": (_linked("weights/weight.bin"), "its weights lie outside of it"),
     "not there": (_point_at("com.apple.CoreML/other.mlmodel"), "which is not there"),
     "no root": (_manifest(lambda content: content.pop("rootModelIdentifier")), "is unclear"),
     "no model": (

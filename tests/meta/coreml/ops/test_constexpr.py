@@ -78,3 +78,12 @@ def test_sparse() -> None:
     table = np.float32([5, 6]).reshape(1, 1, 2, 1)
     _, found = run("constexpr_lut_to_sparse", mask, np.uint8([0, 1, 1, 0]), table)
     np.testing.assert_array_equal(found, np.float32([5, 6, 6, 5]))
+
+
+def test_halves_become_float32() -> None:
+    halves = values(1, 2, 3).astype(np.float16)
+    found = run("constexpr_cast", halves, "fp32")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, halves)
+    with pytest.raises(OpError, match="only fp32"):
+        run("constexpr_cast", halves, "int8")

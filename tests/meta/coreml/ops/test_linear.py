@@ -41,15 +41,23 @@ def test_einsum(tf: Ask, equation: str) -> None:
         run("einsum", [x, y], "...a,b->ab")
 
 
-def test_attention(tf: Ask) -> None:
-    query, key, value = values(1, 2, 3, 4), values(2, 2, 5, 4), values(3, 2, 5, 6)
-    mask = np.random.default_rng(0).random((3, 5)) > 0.3
+@some
+@given(
+    lead=st.lists(st.integers(1, 3), max_size=2),
+    sizes=st.tuples(*[st.integers(1, 5)] * 4),
+    seed=st.integers(0, 99),
+)
+def test_attention(tf: Ask, lead: list[int], sizes: tuple[int, int, int, int], seed: int) -> None:
+    asked, held, width, wide = sizes
+    query, key = values(seed, *lead, asked, width), values(seed + 1, *lead, held, width)
+    value = values(seed + 2, *lead, held, wide)
+    mask = np.random.default_rng(seed).random((asked, held)) > 0.3
     mask[:, 0] = True
-    scores = tf("linalg.matmul", [query, key], {"transpose_b": True}) / 2
+    scores = tf("linalg.matmul", [query, key], {"transpose_b": True}) / np.float32(np.sqrt(width))
+    everything = tf("linalg.matmul", [tf("nn.softmax", [scores]), value])
+    near(run("scaled_dot_product_attention", query, key, value), everything)
     scores = np.where(mask, scores, np.float32(-np.inf))
     expected = tf("linalg.matmul", [tf("nn.softmax", [scores]), value])
     near(run("scaled_dot_product_attention", query, key, value, mask), expected)
-    near(
-        run("scaled_dot_product_attention", query, key, value, np.where(mask, 0, -np.inf).astype(np.float32)),
-        expected,
-    )
+    added = np.where(mask, 0, -np.inf).astype(np.float32)
+    near(run("scaled_dot_product_attention", query, key, value, added), expected)

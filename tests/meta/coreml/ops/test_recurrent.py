@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from suite.coreml.ops import OpError
 from suite.spec import Array
-from tests.meta.coreml.ops.asking import Ask, near, run, values
+from tests.meta.coreml.ops.asking import Ask, near, run, some, values
 
 
 def _gates(weight: Array, order: list[int]) -> Array:
@@ -16,14 +18,21 @@ def _gates(weight: Array, order: list[int]) -> Array:
     return np.concatenate([parts[i] for i in order], axis=-1).T.copy()
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("every", [False, True])
-def test_lstm(keras: Ask, backwards: bool, every: bool) -> None:
-    x = values(1, 2, 5, 3)
-    options = {"units": 4, "return_sequences": every, "go_backwards": backwards}
-    expected, (kernel, recurrent, bias) = keras("LSTM", options, x)
+_SIZES = {name: st.integers(1, 4) for name in ("batch", "steps", "inside", "hidden")}
+
+
+@some
+@given(**_SIZES, backwards=st.booleans(), every=st.booleans(), seed=st.integers(0, 99))
+def test_lstm(
+    keras: Ask, batch: int, steps: int, inside: int, hidden: int, backwards: bool, every: bool, seed: int
+) -> None:
+    x = values(seed, batch, steps, inside)
+    options = {"units": hidden, "return_sequences": every, "go_backwards": backwards}
+    shapes = ((inside, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,))
+    weights = [values(seed + i, *shape) for i, shape in enumerate(shapes, 1)]
+    expected, (kernel, recurrent, bias) = keras("LSTM", options, x, weights)
     order = [0, 1, 3, 2]  # Keras: input, forget, cell, output
-    zero = np.zeros((2, 4), np.float32)
+    zero = np.zeros((batch, hidden), np.float32)
     states, h, c = run(
         "lstm", x.transpose(1, 0, 2), zero, zero, _gates(kernel, order), _gates(recurrent, order),
         _gates(bias, order), direction="reverse" if backwards else "forward", output_sequence=every,
@@ -33,7 +42,7 @@ def test_lstm(keras: Ask, backwards: bool, every: bool) -> None:
     else:
         near(states[0], expected)
         near(h, expected)
-    assert c.shape == (2, 4)
+    assert c.shape == (batch, hidden)
 
 
 def test_two_ways_are_one_after_the_other() -> None:
@@ -51,28 +60,47 @@ def test_two_ways_are_one_after_the_other() -> None:
     near(h, np.concatenate([one_h, other_h], axis=-1))
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_gru(keras: Ask, after: bool) -> None:
-    x = values(1, 2, 5, 3)
-    expected, (kernel, recurrent, bias) = keras("GRU", {"units": 4, "reset_after": after}, x)
-    rng = np.random.default_rng(0)
-    bias = rng.standard_normal(bias.shape).astype(np.float32)
-    expected, _ = keras("GRU", {"units": 4, "reset_after": after}, x, [kernel, recurrent, bias])
+@some
+@given(**_SIZES, after=st.booleans(), backwards=st.booleans(), seed=st.integers(0, 99))
+def test_gru(
+    keras: Ask, batch: int, steps: int, inside: int, hidden: int, after: bool, backwards: bool, seed: int
+) -> None:
+    x = values(seed, batch, steps, inside)
+    weights = [
+        values(seed + 1, inside, 3 * hidden),
+        values(seed + 2, hidden, 3 * hidden),
+        values(seed + 3, *((2, 3 * hidden) if after else (3 * hidden,))),
+    ]
+    options = {"units": hidden, "reset_after": after, "go_backwards": backwards}
+    expected, (kernel, recurrent, bias) = keras("GRU", options, x, weights)
     order = [1, 2, 0]  # Keras: update, reset, candidate
     inner, outer = (bias[1], bias[0]) if after else (bias, None)
     _, h = run(
-        "gru", x.transpose(1, 0, 2), np.zeros((2, 4), np.float32), _gates(kernel, order),
+        "gru", x.transpose(1, 0, 2), np.zeros((batch, hidden), np.float32), _gates(kernel, order),
         _gates(recurrent, order), _gates(inner, order), reset_after=after,
+        direction="reverse" if backwards else "forward",
         input_bias=None if outer is None else _gates(outer, order),
     )  # fmt: skip
     near(h, expected)
 
 
-def test_rnn(keras: Ask) -> None:
-    x = values(1, 2, 5, 3)
-    expected, (kernel, recurrent, bias) = keras("SimpleRNN", {"units": 4}, x)
-    _, h = run("rnn", x.transpose(1, 0, 2), np.zeros((2, 4), np.float32), kernel.T, recurrent.T, bias)
-    near(h, expected)
+@some
+@given(**_SIZES, name=st.sampled_from(["tanh", "relu", "sigmoid"]), seed=st.integers(0, 99))
+def test_rnn(keras: Ask, batch: int, steps: int, inside: int, hidden: int, name: str, seed: int) -> None:
+    x = values(seed, batch, steps, inside)
+    weights = [values(seed + 1, inside, hidden), values(seed + 2, hidden, hidden), values(seed + 3, hidden)]
+    options = {"units": hidden, "activation": name, "return_sequences": True}
+    expected, (kernel, recurrent, bias) = keras("SimpleRNN", options, x, weights)
+    states, h = run(
+        "rnn", x.transpose(1, 0, 2), np.zeros((batch, hidden), np.float32), kernel.T, recurrent.T, bias,
+        activation=name, output_sequence=True,
+    )  # fmt: skip
+    near(states, expected.transpose(1, 0, 2))
+    near(h, expected[:, -1])
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    x, kernel, recurrent = values(1, 2, 5, 3), values(2, 3, 4), values(3, 4, 4)
     with pytest.raises(OpError, match="weights"):
         run("rnn", x, np.zeros((2, 4), np.float32), kernel, recurrent)
     with pytest.raises(OpError, match="activation"):
@@ -84,3 +112,6 @@ def test_rnn(keras: Ask) -> None:
             recurrent.T,
             activation="none",
         )
+    for bias in (values(4, 5), values(4, 4, 1, 1)):
+        with pytest.raises(OpError, match="a bias of"):
+            run("rnn", x.transpose(1, 0, 2), np.zeros((2, 4), np.float32), kernel.T, recurrent.T, bias)
