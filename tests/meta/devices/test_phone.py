@@ -148,6 +148,8 @@ def test_a_full_phone_is_explained(tmp_path: Path, phone: StandIn) -> None:
 def test_an_unplugged_phone_is_told_from_one_that_was_never_there(phone: StandIn) -> None:
     with standin.standins() as (other,):
         other.unplug()
+        while any(one.ready and one.serial == other.serial for one in attached(other.adb)):
+            time.sleep(0.05)  # until its server has noticed
         with pytest.raises(StagedError, match=rf"{other.serial}.* offline|no phone {other.serial}"):
             Device(other.serial, other.adb).__enter__()
         again = other.plug()
