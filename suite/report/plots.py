@@ -16,6 +16,7 @@ from typing import Any
 from suite.report import labels, words
 from suite.report.marks import COLOURS, marks
 from suite.report.view import Case, View
+from suite.spec import TFLITE
 
 Spec = dict[str, Any]
 
@@ -237,7 +238,8 @@ def _by_variant(view: View, *channels: str) -> Spec:
     legend = {
         "title": None,
         "orient": "top",
-        "columns": 2 if view.several_targets else 4,  # beside long names there is less room
+        # Beside long names there is less room; those of Core ML's variants are long.
+        "columns": 2 if view.several_targets or len(own) > len(TFLITE) else 4,
         "symbolSize": 70,
         "labelLimit": 200,
         "symbolOpacity": 1,

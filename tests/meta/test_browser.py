@@ -176,13 +176,15 @@ def test_points_are_told_apart_by_shape_and_the_legend_says_which_is_which(tmp_p
       const sized = path => Math.max(box(path).width, box(path).height) > 6;
       return {points: all("#explore .point").map(look), legend: all(".legend path").map(look),
         names: all(".legend li").map(item => item.textContent.trim()),
-        seen: all("#explore .point, .legend path").every(sized)}"""
+        seen: all("#explore .point, .legend path").every(sized),
+        sideways: page.documentElement.scrollWidth - page.documentElement.clientWidth}"""
     found = probe(tmp_path / "variants", tmp_path, code)
     assert found["names"] == list(VARIANTS)
     assert found["points"] == found["legend"]
     assert len({path for path, _ in found["points"]}) == len(VARIANTS)
     assert len({fill for _, fill in found["points"]}) == COLOURS
     assert found["seen"]
+    assert found["sideways"] == 0  # eleven columns scroll within their table
 
 
 @needs_browser
