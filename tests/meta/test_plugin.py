@@ -145,7 +145,8 @@ def test_a_full_disk_ends_the_run_with_what_to_do(product, limit, safe, processe
     result = subprocess.run(
         command,
         cwd=ROOT,
-        env=product.environment(),
+        # Python 3.11 takes a file of bytecode that the disk cut short for whole, for ever after.
+        env=product.environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
         check=False,
