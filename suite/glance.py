@@ -48,6 +48,7 @@ def _widened(tolerance: Tolerance) -> Tolerance:
         min_cosine=looser(tolerance.min_cosine),
         min_sqnr_db=lower(tolerance.min_sqnr_db),
         min_top1_agreement=None,
+        min_floor_agreement=None,
         generated_min_cosine=looser(tolerance.generated_min_cosine),
         generated_min_sqnr_db=lower(tolerance.generated_min_sqnr_db),
         floor_margin_db=wider(tolerance.floor_margin_db),

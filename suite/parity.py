@@ -141,7 +141,7 @@ def _compare(
         real=metrics.error_stats(real_ref, real_act, scores=scores),
         generated=metrics.error_stats(made_ref, made_act, scores=scores),
         worst_pattern=_worst_pattern(made_ref, made_act, patterns),
-        tolerance=asdict(tolerance),
+        tolerance={name: value for name, value in asdict(tolerance).items() if name != "stated"},
     )
 
 

@@ -237,9 +237,11 @@ class Tolerance:
 
     The `generated_` bounds hold for generated inputs (extremes, noise, ...),
     where a calibrated range does not apply. `floor_margin_db` is how far SQNR
-    may lie below the noise floor, `min_floor_db` how low that may be at all,
-    `generated_floor_margin_db` the margin on generated inputs. An override
-    states its `reason`.
+    may lie below the noise floor, `min_floor_db` and `min_floor_agreement` how
+    low that may be at all, `generated_floor_margin_db` the margin on generated
+    inputs. An override states its `reason`. `stated` names the bounds that
+    someone moved or confirmed, which no noise floor lowers; `suite.thresholds`
+    fills it in.
     """
 
     max_scaled_diff: float | None = None
@@ -250,9 +252,11 @@ class Tolerance:
     generated_min_sqnr_db: float | None = None
     floor_margin_db: float | None = None
     min_floor_db: float | None = None
+    min_floor_agreement: float | None = None
     generated_floor_margin_db: float | None = None
     source: str = ""
     reason: str = ""
+    stated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

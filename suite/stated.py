@@ -33,7 +33,7 @@ def override(spec: ModelSpec, variant: str) -> dict[str, Any]:
 
 
 def _values(bounds: Tolerance | Budget) -> dict[str, Any]:
-    return {name: value for name, value in asdict(bounds).items() if value not in (None, "")}
+    return {name: value for name, value in asdict(bounds).items() if value not in (None, "", ())}
 
 
 def check(spec: ModelSpec) -> None:

@@ -41,9 +41,16 @@ def check_floor(floor: Floor | None, tolerance: Tolerance) -> list[Finding]:
     found = _beside_floor(floor, margin, "real")
     if not math.isfinite(floor.sqnr_db):
         return found
-    what, limit = "noise floor in dB", tolerance.min_floor_db
-    too_much = "Rounding alone takes the answers apart: choose a wider precision for this net."
-    return found + bound(Gate.PARITY, what, floor.sqnr_db, limit, lambda: too_much, is_maximum=False)
+    for what, value, limit in (
+        ("noise floor in dB", floor.sqnr_db, tolerance.min_floor_db),
+        ("top-1 agreement of the noise floor", floor.top1_agreement, tolerance.min_floor_agreement),
+    ):
+        if value is not None:  # None: the answer is no vector of scores
+            found += bound(Gate.PARITY, what, value, limit, lambda: _TOO_MUCH, is_maximum=False)
+    return found
+
+
+_TOO_MUCH = "Rounding alone takes the answers apart: choose a wider precision for this net."
 
 
 def check_generated_floor(floor: Floor | None, tolerance: Tolerance) -> list[Finding]:

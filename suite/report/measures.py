@@ -82,6 +82,11 @@ def _floor(floor: Floor | None, generated: Floor | None, tolerance: Tolerance) -
     if floor is None:
         return ()
     counts = f"{floor.n}" if generated is None else f"{floor.n} and {generated.n}"
+    agreement = Measure(
+        name=f"its top-1 agreement, first {floor.n}",
+        obtained=words.percent(floor.top1_agreement),
+        bound=_at_least(_percent(tolerance.min_floor_agreement), " %"),
+    )
     return (
         Measure(
             name=f"noise floor, first {counts}",
@@ -89,6 +94,7 @@ def _floor(floor: Floor | None, generated: Floor | None, tolerance: Tolerance) -
             bound=_at_least(tolerance.min_floor_db, " dB"),
             generated="" if generated is None else words.db(generated.sqnr_db),
         ),
+        *(() if floor.top1_agreement is None else (agreement,)),
         Measure(
             name="SQNR on these",
             obtained=words.db(floor.measured_db),

@@ -16,8 +16,8 @@ from suite.floor import GENERATED, RECIPES, SAMPLES, Floors
 from suite.gates import check_floor, check_generated_floor, check_parity
 from suite.record.answers import ErrorStats, Floor, Parity
 from suite.runtimes import Pool, open_session
-from suite.spec import TFLITE, VARIANTS
-from suite.thresholds import TOLERANCES, beside
+from suite.spec import TFLITE, VARIANTS, Tolerance
+from suite.thresholds import TOLERANCES, Thresholds, beside
 from tests.meta.conftest import Subject
 
 ROUNDED = tuple(variant for variant in TFLITE if variant in RECIPES)
@@ -154,6 +154,60 @@ def test_a_deep_net_needs_no_loosened_tolerance_and_a_shallow_one_gets_a_tight_o
 def test_rounding_that_takes_the_answers_apart_fails_whatever_is_measured() -> None:
     (found,) = judged(measured_db=-1, floor_db=-1)
     assert "noise floor in dB" in found
+
+
+def agreeing(floor: float, measured: float, tolerance: Tolerance) -> list[str]:
+    """What the gate says of an unlabelled net's int8 artifact that agrees on so much; its SQNR is good."""
+    low = replace(stats(12), top1_agreement=measured)
+    rounded = Floor(
+        n=32, sqnr_db=12, cosine_similarity=low.cosine_similarity, top1_agreement=floor, measured_db=12
+    )
+    found = Parity(
+        scale="outputs", real=low, generated=stats(20), worst_pattern="x", tolerance={}, floor=rounded
+    )
+    return [one.message for one in check_parity(found, tolerance)]
+
+
+def test_a_floor_that_agrees_on_little_vouches_for_no_artifact() -> None:
+    """Without labels there is no accuracy: agreement is all that is known of the answers."""
+    (found,) = agreeing(0.63, 0.61, TOLERANCES["int8"])
+    assert "top-1 agreement of the noise floor" in found
+    assert "wider precision" in found
+    assert agreeing(0.906, 0.933, TOLERANCES["int8"]) == []  # densenet121, as it is measured
+    (found,) = agreeing(0.906, 0.87, TOLERANCES["int8"])
+    assert "top-1 agreement on real inputs" in found
+
+
+def test_no_floor_lowers_a_bound_that_someone_stated(tmp_path: Path) -> None:
+    """Whether it repeats the variant's own, as in a fixture, or moves it, in a pyproject.toml."""
+    fixture = {"min_top1_agreement": 0.98, "reason": "agreed with the app team"}
+    tolerance, _ = Thresholds().resolve("any", "int8", fixture)
+    (found,) = agreeing(0.906, 0.933, tolerance)
+    assert "obtained 0.933, expected at least 0.98" in found
+    table = '[tool.pocketproof.models.any.int8]\nmin_sqnr_db = 14\nreason = "x"\n'
+    file = tmp_path / "pyproject.toml"
+    for text, bound in ((table, 14), ("[tool.pocketproof.thresholds.int8]\nmin_sqnr_db = 15\n", 15)):
+        file.write_text(text)
+        tolerance, _ = Thresholds.load(file).resolve("any", "int8")
+        assert f"SQNR in dB on real inputs: obtained 12, expected at least {bound}" in " ".join(
+            agreeing(0.906, 0.933, tolerance)
+        )
+
+
+def test_a_file_that_lists_the_defaults_states_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text("[tool.pocketproof.thresholds.int8]\nmin_sqnr_db = 20.0\nmin_top1_agreement = 0.98\n")
+    tolerance, _ = Thresholds.load(file).resolve("any", "int8")
+    assert tolerance.stated == ()
+    assert agreeing(0.906, 0.933, tolerance) == []
+
+
+def test_stated_bounds_on_generated_inputs_stand_too() -> None:
+    floor = Floor(n=10, sqnr_db=5, cosine_similarity=0.8, top1_agreement=None, measured_db=5)
+    stated = replace(TOLERANCES["float16"], stated=("generated_min_sqnr_db",))
+    assert beside(TOLERANCES["float16"], None, floor).generated_min_sqnr_db == 2
+    assert beside(stated, None, floor).generated_min_sqnr_db == 20
+    assert beside(stated, None, floor).generated_min_cosine < 0.8
 
 
 def test_on_generated_inputs_the_floor_counts_too_but_may_be_as_low_as_it_is() -> None:
