@@ -76,3 +76,7 @@ class WorkerCrashed(StagedError):
 
     default = Status.CRASHED
     worker = ""  # the kind of process, where it was one of this machine's
+
+
+class WorkerStopped(WorkerCrashed):
+    """It was ended from outside (a time-out, the kernel out of memory): no word on what it was at."""

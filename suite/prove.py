@@ -16,8 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from suite import checks, gates, seeded
-from suite.errors import CaseError, CheckFailed, StagedError, UsageError
+from suite import checks, equivalence, gates, seeded
+from suite.errors import CaseError, CheckFailed, StagedError, UsageError, WorkerStopped
 from suite.faults import Fault, Inapplicable
 from suite.faulty import FaultyLab
 from suite.gates import Finding
@@ -38,16 +38,34 @@ class Outcome:
     family: str
     model: str
     variant: str
-    killed_by: str | None  # the check; None: it survived, is equivalent, or could not be planted
+    killed_by: str | None  # the check; None: see `ending`
     message: str  # what the check said, or the proof, or why not planted
     at_a_glance: bool = False  # caught on the first few samples
-    equivalent: bool = False
+    equivalent: bool = False  # provably without effect on any output, whatever the input
+    not_exercised: bool = False  # without effect on the inputs of this run, which proves nothing of others
     planted: bool = True
+    broken: bool = False  # something outside the fault and the checks went wrong: nothing is known
+
+    @property
+    def counted(self) -> bool:
+        """Whether the fault was put to the gate and changes answers, as far as the inputs tell."""
+        return self.planted and not (self.equivalent or self.not_exercised or self.broken)
 
     @property
     def survived(self) -> bool:
         """Whether a fault that changes answers got past every check."""
-        return self.planted and self.killed_by is None and not self.equivalent
+        return self.counted and self.killed_by is None
+
+    @property
+    def ending(self) -> str:
+        """In a word or two."""
+        if self.killed_by:
+            return self.killed_by
+        if not self.planted:
+            return "not planted"
+        if self.broken:
+            return "ERROR"
+        return "equivalent" if self.equivalent else "not exercised" if self.not_exercised else "SURVIVED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +75,19 @@ class Proof:
     outcomes: tuple[Outcome, ...]
     good_runs: int
     alarms: tuple[str, ...]  # of good runs, as case and message
+    errors: tuple[str, ...] = ()  # of good runs that came to no verdict
 
     @property
     def kill_rate(self) -> float | None:
         """Of the faults that change any answer; None where there is none."""
-        counted = [one for one in self.outcomes if one.planted and not one.equivalent]
+        counted = [one for one in self.outcomes if one.counted]
         return sum(one.killed_by is not None for one in counted) / len(counted) if counted else None
 
     @property
     def holds(self) -> bool:
         """Whether every fault was caught and no good conversion was; nothing proven does not hold."""
-        return self.kill_rate == 1.0 and self.good_runs > 0 and not self.alarms
+        broken = self.errors or any(one.broken for one in self.outcomes)
+        return self.kill_rate == 1.0 and self.good_runs > 0 and not self.alarms and not broken
 
     def as_json(self) -> dict[str, Any]:
         """The contents of prove.json."""
@@ -78,8 +98,15 @@ class Proof:
             "false_alarms": len(self.alarms),
             "good_runs": self.good_runs,
             "alarms": self.alarms,
+            "equivalent": sum(one.equivalent for one in self.outcomes),
+            "not_exercised": sum(one.not_exercised for one in self.outcomes),
+            "errors": [*self.errors, *(_named(one) for one in self.outcomes if one.broken)],
             "not_planted": [asdict(one) for one in self.outcomes if not one.planted],
         }
+
+
+def _named(one: Outcome) -> str:
+    return f"{one.name} in {one.model}/{one.variant}: {one.message}"
 
 
 def prove(
@@ -113,20 +140,21 @@ def prove(
             say(line(outcomes[-1]))
         return outcomes
 
-    def judge(lab: FaultyLab, number: int, some: Sequence[Case]) -> list[str]:
+    def judge(lab: FaultyLab, number: int, some: Sequence[Case]) -> list[seeded.Alarm]:
         return list(seeded.alarms(lab, number, some, lambda case: judged(lab, case)[0]))
 
-    plan = seeded.plan(labs[0], cases, good_runs, seed)
+    plan = seeded.plan(cases, good_runs, seed)
     largest = sorted(
         cases, key=lambda case: case.spec.gmacs or 0.0, reverse=True
     )  # what is left last is quick
     with _shared(labs) as shared:
         planted = shared(part, [(case, some) for case in largest for some in batched(faults, PART)])
-        found = shared(judge, plan)
+        found = [alarm for alarms in shared(judge, plan) for alarm in alarms]
     return Proof(
         outcomes=tuple(outcome for outcomes in planted for outcome in outcomes),
         good_runs=good_runs,
-        alarms=tuple(alarm for alarms in found for alarm in alarms),
+        alarms=tuple(alarm.text for alarm in found if not alarm.broken),
+        errors=tuple(alarm.text for alarm in found if alarm.broken),
     )
 
 
@@ -174,28 +202,32 @@ def put(
             **more,
         )
 
-    path = good
+    path, planting = good, True
     try:
         if _in_file(fault, case):
             path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}{good.suffix}"
             _alter(lab, fault, case, good, others, path)
+        elif fault.rename is not None and (reason := _unnamed(lab, case)):
+            raise Inapplicable(reason)
+        planting = False
         lab.fault = fault if path == good else None
         faulty = replace(case, artifact=path)
         findings, at_a_glance = judged(lab, faulty)
         if findings:
             check = next((str(found.check) for found in findings if found.check), str(findings[0].gate))
             return outcome(check, findings[0].message, at_a_glance=at_a_glance)
+        if proof := equivalence.proof(fault, lab.subject(case.spec).feeds.image, path, good):
+            return outcome(None, proof, equivalent=True)
         if fault.changes_answers and (count := _equal_to_the_bit(lab, case, path, good)):
-            return outcome(
-                None,
-                f"every output is equal to the bit on {count} real and generated inputs",
-                equivalent=True,
-            )
+            words = f"every output is equal to the bit on the {count} real and generated inputs of this run"
+            return outcome(None, f"{words}: give samples that the fault shows on", not_exercised=True)
         return outcome(None, "every check passed: tighten the tolerance of this model and variant")
     except Inapplicable as why:
         return outcome(None, str(why), planted=False)
-    except StagedError as refused:  # by the converter itself
-        return outcome(str(Check.CONVERSION), str(refused))
+    except StagedError as error:
+        if planting and error.status in (Status.FAILED, Status.UNSUPPORTED):  # the converter refuses
+            return outcome(str(Check.CONVERSION), str(error))
+        return outcome(None, str(error), broken=True)
     finally:
         lab.fault = None
         if path.is_dir() and path != good:
@@ -227,7 +259,9 @@ def judged(lab: FaultyLab, case: Case) -> tuple[list[Finding], bool]:
 def examine(lab: FaultyLab, case: Case, selected: Sequence[Check]) -> Record:
     """The record of one case, each of its checks as the run's own test does it.
 
-    A check that is known to fail on the good conversion is left out: it tells nothing of a fault.
+    A check that is known to fail on the good conversion is left out, and one
+    that has nothing to measure: they tell nothing of a fault. Raises
+    StagedError where the machine, not the artifact, kept a check from its end.
     """
     results: dict[Check, CheckResult] = {}
     recorder = Recorder(case, Check.CONVERSION)
@@ -238,6 +272,8 @@ def examine(lab: FaultyLab, case: Case, selected: Sequence[Check]) -> Record:
             measure(lab, case, recorder)
             results[check] = CheckResult(status=Status.PASSED, stage=Stage.COMPARE, message="", seconds=0.0)
         except StagedError as error:
+            if error.status is Status.ERROR or isinstance(error, WorkerStopped):
+                raise
             if error.status is Status.SKIPPED:
                 continue
             results[check] = CheckResult(
@@ -273,7 +309,7 @@ def _accuracy(lab: FaultyLab, case: Case, recorder: Recorder) -> None:
     with lab.naming():
         found = checks.accuracy(lab, case, path, facts.sha256)
     if isinstance(found, str):
-        raise Inapplicable(found)
+        raise CaseError(found, stage=Stage.COMPARE, status=Status.SKIPPED)
     recorder.add(accuracy=found)
 
 
@@ -296,11 +332,22 @@ _MEASURES: dict[Check, Callable[[FaultyLab, Case, Recorder], None]] = {
 def _in_file(fault: Fault, case: Case) -> bool:
     """Whether it comes with the file; else with the app. Inapplicable where it can do neither."""
     packaged = case.variant.format == "coreml"
-    in_file = fault.plant if packaged else fault.alter or fault.refold or fault.calibrate
+    in_file = (fault.plant or fault.replant) if packaged else fault.alter or fault.refold or fault.calibrate
     in_app = fault.prepare or (None if packaged else fault.rename)
     if not (in_file or in_app or fault.stale):
         raise Inapplicable("a TFLite file alone has that" if packaged else "a Core ML package alone has that")
     return in_file is not None or fault.stale
+
+
+def _unnamed(lab: FaultyLab, case: Case) -> str:
+    """Why no check could tell that an app names answers wrongly; empty where one can."""
+    subject = lab.subject(case.spec)
+    outputs = subject.original.card.outputs
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        return "the model does not answer one vector of scores, which an app would name"
+    if subject.feeds.evaluation().labels is None:
+        return "the samples have no labels, by which a wrong name could be told"
+    return ""
 
 
 def _alter(lab: FaultyLab, fault: Fault, case: Case, good: Path, others: Sequence[Path], path: Path) -> None:
@@ -314,7 +361,9 @@ def _alter(lab: FaultyLab, fault: Fault, case: Case, good: Path, others: Sequenc
     if not source.is_dir():
         raise Inapplicable("faults are planted in ML programs")
     shutil.copytree(source, path)
-    if fault.plant is not None:
+    if fault.replant is not None:
+        fault.replant(path, lab.subject(case.spec).original.batch_norms())
+    elif fault.plant is not None:
         fault.plant(path)
 
 
@@ -344,7 +393,4 @@ def _equal_to_the_bit(lab: FaultyLab, case: Case, path: Path, good: Path) -> int
 
 def line(outcome: Outcome) -> str:
     """One row of the table."""
-    ending = outcome.killed_by or (
-        "equivalent" if outcome.equivalent else "SURVIVED" if outcome.planted else "not planted"
-    )
-    return f"{outcome.model:<16} {outcome.variant:<17} {outcome.name:<26} {ending}"
+    return f"{outcome.model:<16} {outcome.variant:<17} {outcome.name:<26} {outcome.ending}"

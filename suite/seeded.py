@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from suite.data.drawn import Drawn
 from suite.errors import StagedError
@@ -46,45 +47,41 @@ class SeededLab(Lab):
         return Drawn(own, self.seed) if own is not None else None
 
 
+class Alarm(NamedTuple):
+    """One good run that did not pass."""
+
+    text: str  # case, seed, and what was said
+    broken: bool = False  # it came to no verdict
+
+
 def alarms(
     lab: SeededLab, number: int, cases: Sequence[Case], judge: Callable[[Case], Sequence[Finding]]
-) -> Iterator[str]:
-    """What `judge` says against good conversions of one model under one seed."""
+) -> Iterator[Alarm]:
+    """What `judge` says against good conversions of one model under one seed; a StagedError is no verdict."""
     lab.reseed(number)
     for case in cases:
         called = f"{case.id}, seed {number}" if number else f"{case.id} as it is"
         try:
             found = judge(case)
         except StagedError as error:
-            yield f"{called}: {error}"
+            yield Alarm(f"{called}: {error}", broken=True)
             continue
-        yield from (f"{called}: {one.message}" for one in found[:1])
+        yield from (Alarm(f"{called}: {one.message}") for one in found[:1])
 
 
-def plan(
-    lab: SeededLab, cases: Sequence[Case], runs: int, seed: int = 0
-) -> list[tuple[int, tuple[Case, ...]]]:
-    """Seeds, each with cases of one model: every case as it is, and `runs` seeded ones in all.
-
-    Every case comes once anew; all further runs are of the smallest model.
-    """
-    small = [case for case in cases if case.spec.name == _smallest(lab, cases)]
-    quick = [case for case in small if case.variant.format == "tflite"] or small
-    planned = [(AS_IT_IS, own) for own in _by_model(cases)]
-    planned += [(seed + 1, own) for own in _by_model(cases[:runs])]
-    left, number = runs - min(runs, len(cases)), seed + 2
+def plan(cases: Sequence[Case], runs: int, seed: int = 0) -> list[tuple[int, tuple[Case, ...]]]:
+    """Seeds, each with cases of one model: every case as it is, and `runs` seeded ones, all in turns."""
+    models = _by_model(cases)
+    planned = [(AS_IT_IS, own) for own in models]
+    left, number = runs, seed + 1
     while left > 0:
-        planned.append((number, tuple(quick[:left])))
-        left, number = left - len(quick), number + 1
+        for own in models:
+            if taken := own[:left]:
+                planned.append((number, taken))
+                left -= len(taken)
+        number += 1
     return planned
 
 
 def _by_model(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
     return [tuple(group) for _, group in groupby(cases, lambda case: case.spec.name)]
-
-
-def _smallest(lab: SeededLab, cases: Sequence[Case]) -> str:
-    """The model that takes least to convert."""
-    specs = [own[0].spec for own in _by_model(cases)]
-    sizes = {spec.name: lab.subject(spec).original.card.parameters for spec in specs}
-    return min(sizes, key=lambda name: sizes[name])

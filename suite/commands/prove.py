@@ -6,11 +6,14 @@ labels), and the checks of a run judge it. Beside them, for false alarms, good
 conversions are judged under many seeds: other checkpoints of the models, other
 samples to calibrate with and to compare on, other generated inputs.
 
-A fault is `equivalent` when every output is equal to the bit on the real and
-generated inputs of the run; that proves nothing about other inputs.
+A fault is `equivalent` when it provably changes no answer, whatever the input;
+`not exercised` when no answer to the real and generated inputs of the run
+changes by a bit, which proves nothing about other inputs. Neither is in the
+kill rate.
 
 Exit status: 0 every fault is caught and no good conversion is; 1 a fault
-survives or there is a false alarm; 2 wrong usage.
+survives, there is a false alarm, or a time-out or the like kept one from a
+verdict; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,19 +35,27 @@ if TYPE_CHECKING:
 HELP = "plant faults in good conversions: does the gate catch each?"
 FILE = "prove.json"
 VARIANTS = "float32,int8,mlprogram_float32,mlprogram_float16"
+ON_THE_SMALLEST = "float16,dynamic_int8,int8_io,int16x8,mlprogram_int8_weights,mlprogram_palettized_6bit"
+SMALLEST = "digits_cnn"
+SOFTMAX = "_digits_softmax.py"  # a bundled net beside the models: it answers probabilities
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to plant, where, and how many good runs."""
     parser.add_argument("--models", default="", metavar="GLOB[,GLOB]", help="default: the smoke models")
-    parser.add_argument("--variants", default=VARIANTS, metavar="LIST", help="default: %(default)s")
+    parser.add_argument(
+        "--variants",
+        default="",
+        metavar="LIST",
+        help=f"default: {VARIANTS}, and of {SMALLEST} all others but neuralnetwork",
+    )
     parser.add_argument("--faults", default="", metavar="LIST", help="names of faults (default: all)")
     parser.add_argument(
         "--good-runs",
         type=int,
         default=100,
         metavar="N",
-        help="seeded good conversions in all, most of them of the smallest model (default: %(default)s)",
+        help="seeded good conversions in all, of every model and variant in turns (default: %(default)s)",
     )
     parser.add_argument("--fixtures-dir", type=Path, metavar="DIR", help="model fixtures (default: bundled)")
     parser.add_argument("--report-dir", type=Path, metavar="DIR", help="default: reports/<time>-prove")
@@ -53,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plant, judge, write prove.json; returns 0 or 1."""
     from suite.cache import default_cache
-    from suite.discovery import BUNDLED, discover
+    from suite.discovery import BUNDLED, discover, load_fixture
     from suite.environment import cores
     from suite.errors import UsageError, unknown
     from suite.faults import FAULTS, select
@@ -65,13 +77,22 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in {fault.name for fault in FAULTS}:
             raise UsageError(unknown("fault", name, [fault.name for fault in FAULTS]))
     models = discover(arguments.fixtures_dir or BUNDLED)
-    request = Request(profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants))
+    if arguments.fixtures_dir is None:
+        softmax = load_fixture(BUNDLED / SOFTMAX)
+        models[softmax.name] = softmax
+    request = Request(
+        profile="smoke", models=_names(arguments.models), variants=_names(arguments.variants or VARIANTS)
+    )
+    planned = cases(models, request)
+    if not arguments.variants and any(case.spec.name == SMALLEST for case in planned):
+        more = replace(request, models=(SMALLEST,), variants=_names(ON_THE_SMALLEST))
+        planned = sorted([*planned, *cases(models, more)], key=lambda case: case.spec.name)
     labs = [FaultyLab(default_cache(), _results.thresholds(arguments)) for _ in range(cores())]
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
             proof = prove(
                 labs,
-                cases(models, request),
+                planned,
                 select(_names(arguments.faults)),
                 scratch=Path(scratch),
                 good_runs=arguments.good_runs,
@@ -96,9 +117,9 @@ def _write(proof: Proof, folder: Path | None) -> Path:
 
 def _conclude(proof: Proof, place: Path) -> None:
     rate = "nothing was planted" if proof.kill_rate is None else f"kill rate {proof.kill_rate:.1%}"
-    equivalent = sum(one.equivalent for one in proof.outcomes)
+    said = proof.as_json()
     print(
-        f"{rate}, {equivalent} equivalent on the inputs of this run; "
+        f"{rate}, {said['equivalent']} equivalent, {said['not_exercised']} not exercised by these inputs; "
         f"{len(proof.alarms)} false alarms in {proof.good_runs} good runs; {place}"
     )
     for one in proof.outcomes:
@@ -106,6 +127,8 @@ def _conclude(proof: Proof, place: Path) -> None:
             print(f"SURVIVED: {one.name} in {one.model}/{one.variant}: {one.message}")
     for alarm in proof.alarms:
         print(f"FALSE ALARM: {alarm}. The tolerance is too tight, or the conversion is not good")
+    for error in said["errors"]:
+        print(f"ERROR: {error} Nothing is known of it: run it again")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Fault:
     refold: Callable[[bytes, Sequence[Norm]], bytes] | None = None  # likewise, knowing what was folded
     calibrate: Callable[[Any, ImageInput], FloatArray] | None = None  # photos to what is calibrated on
     plant: Callable[[Path], None] | None = None  # into a copy of a Core ML package; raises Inapplicable
+    replant: Callable[[Path, Sequence[Norm]], None] | None = None  # likewise, knowing what was folded
     prepare: Callable[[Any, ImageInput], FloatArray] | None = None  # photos to the model's input
     rename: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None  # the app's label file
     stale: bool = False  # the file is another model's
@@ -99,8 +100,16 @@ def _in_tflite() -> Iterator[Fault]:
     ):
         for mutate in mutations:
             yield Fault(name=mutate.__name__, family=family, what=_what(mutate), alter=_in_flatbuffer(mutate))
+    packaged = {one.__name__: coreml.refolded(one) for one in coreml.REFOLDS}
     for fold in batchnorm.FAULTS:
-        yield Fault(name=fold.__name__, family="weights", what=_what(fold), refold=_in_flatbuffer(fold))
+        name = fold.__name__
+        yield Fault(
+            name=name,
+            family="weights",
+            what=_what(fold),
+            refold=_in_flatbuffer(fold),
+            replant=packaged.get(name),
+        )
     for calibrate in quantisation.CALIBRATIONS:
         name, what = calibrate.__name__, _what(calibrate)
         yield Fault(name=name, family="quantisation", what=what, calibrate=calibrate)

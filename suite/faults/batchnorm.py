@@ -26,17 +26,17 @@ def epsilon_wrong(model: Flatbuffer, norms: Sequence[Norm]) -> None:
     for operator, norm in _need(model, norms):
         epsilon = _TORCH if norm.epsilon >= _KERAS / 2 else _KERAS
         ratio = np.sqrt((norm.variance + norm.epsilon) / (norm.variance + epsilon))
-        _fold(model, operator, ratio, norm.beta - norm.mean * _factor(norm) * ratio)
+        _fold(model, operator, ratio, norm.beta - norm.mean * factor(norm) * ratio)
 
 
 def folded_twice(model: Flatbuffer, norms: Sequence[Norm]) -> None:
     """One batch normalisation was folded into its layer, and then once more."""
     operator, norm = middle(list(_need(model, norms)), "folded batch normalisation")
-    factor = _factor(norm)
-    _fold(model, operator, factor, (_bias(model, operator) - norm.mean) * factor + norm.beta)
+    _fold(model, operator, factor(norm), (_bias(model, operator) - norm.mean) * factor(norm) + norm.beta)
 
 
-def _factor(norm: Norm) -> Array:
+def factor(norm: Norm) -> Array:
+    """What a batch normalisation multiplies each channel with."""
     return np.asarray(norm.gamma / np.sqrt(norm.variance + norm.epsilon))
 
 
@@ -57,7 +57,7 @@ def _folded(model: Flatbuffer, norms: Sequence[Norm]) -> Iterator[tuple[Any, Nor
         if len(scales) > 1 and len(scales) != len(bias):
             continue
         for norm in norms:
-            expected: Array = norm.beta - norm.mean * _factor(norm)
+            expected: Array = norm.beta - norm.mean * factor(norm)
             if len(expected) == len(bias) and np.allclose(
                 bias, expected, rtol=1e-3, atol=max(1e-4 * float(np.abs(expected).max()), _STEPS * step)
             ):

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any
 
 from suite.cache import UNWRITABLE
-from suite.errors import CaseError, PocketproofError, StagedError, WorkerCrashed
+from suite.errors import CaseError, PocketproofError, StagedError, WorkerCrashed, WorkerStopped
 from suite.record import Stage
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -91,10 +91,11 @@ class Worker:
         """Call `package.module:function` or, on what `open` left, `.method`, over there.
 
         Raises what it raised where that is a PocketproofError; WorkerCrashed
-        when the process died or did not answer within `timeout` seconds.
+        when the process died, WorkerStopped when it was killed or did not
+        answer within `timeout` seconds.
         """
         if self._log.closed:
-            raise WorkerCrashed(f"{self.name} has ended: open it again", stage=stage)
+            raise WorkerStopped(f"{self.name} has ended: open it again", stage=stage)
         request = pickle.dumps((function, args))
         self._log.seek(0, os.SEEK_END)
         try:
@@ -106,10 +107,13 @@ class Worker:
                     f"{self.name} did not answer within {timeout:.0f} s and was ended. {words}"
                     "Run it alone to see whether it hangs or is only slow.",
                     stage,
+                    WorkerStopped,
                 )
             answer = self._connection.recv()
         except (EOFError, ConnectionError, BrokenPipeError):
-            raise self._crashed(self._obituary(), stage) from None
+            words = self._obituary()
+            stopped = self._process.returncode == -signal.SIGKILL
+            raise self._crashed(words, stage, WorkerStopped if stopped else WorkerCrashed) from None
         except BaseException:  # interrupted: the answer, when it comes, is not that of the next call
             self.close()
             raise
@@ -129,8 +133,8 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _crashed(self, message: str, stage: Stage) -> WorkerCrashed:
-        error = WorkerCrashed(message, stage=stage)
+    def _crashed(self, message: str, stage: Stage, kind: type[WorkerCrashed]) -> WorkerCrashed:
+        error = kind(message, stage=stage)
         error.worker = self.name
         return error
 

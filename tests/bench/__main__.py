@@ -9,6 +9,7 @@ results  the gate over 10,000 recorded cases; the report of 1,000: built, opened
 coreml   how near the Core ML artifacts of the ten models come to Keras, by the evaluator
 evaluator  the Core ML evaluator's time for one picture against LiteRT's, one thread each
 localise  whether faults planted in weights and graphs are placed in the right layer
+prove    the smoke models' faults and good runs: all killed, none alarmed, in five minutes
 cold     the default profile from an empty cache and again with nothing changed,
          against the converter calls, timed loops and data-set passes it consists of
 device   what a measurement on a phone adds to its runner and the transfer, and two phones at
@@ -30,13 +31,27 @@ from tests.bench import (
     evaluator,
     latency,
     localise,
+    prove,
     results,
     weights,
 )
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part.main
-    for part in (collect, latency, ab, camera, results, weights, coreml, evaluator, localise, cold, device)
+    for part in (
+        collect,
+        latency,
+        ab,
+        camera,
+        results,
+        weights,
+        coreml,
+        evaluator,
+        localise,
+        prove,
+        cold,
+        device,
+    )
 }
 
 

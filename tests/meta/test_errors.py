@@ -15,6 +15,7 @@ from suite.errors import (
     Unsupported,
     UsageError,
     WorkerCrashed,
+    WorkerStopped,
 )
 from suite.record import Stage, Status
 
@@ -28,6 +29,7 @@ from suite.record import Stage, Status
         (BoundMissed, Status.FAILED),
         (Unsupported, Status.UNSUPPORTED),
         (WorkerCrashed, Status.CRASHED),
+        (WorkerStopped, Status.CRASHED),
     ],
 )
 def test_each_kind_says_how_it_is_recorded(kind: type[StagedError], status: Status) -> None:
@@ -37,7 +39,7 @@ def test_each_kind_says_how_it_is_recorded(kind: type[StagedError], status: Stat
 
 
 @pytest.mark.parametrize(
-    "kind", [StagedError, CaseError, CheckFailed, BoundMissed, Unsupported, WorkerCrashed]
+    "kind", [StagedError, CaseError, CheckFailed, BoundMissed, Unsupported, WorkerCrashed, WorkerStopped]
 )
 def test_a_pickled_error_comes_back_whole(kind: type[StagedError]) -> None:
     error = pickle.loads(pickle.dumps(kind("two\nlines", stage=Stage.CONVERT, status=Status.SKIPPED)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,16 @@ import pytest
 from suite import prove
 from suite.__main__ import main
 from suite.cache import default_cache
+from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
-from suite.faults import FAULTS, Inapplicable
+from suite.errors import CaseError, StagedError, WorkerCrashed, WorkerStopped
+from suite.faults import FAULTS, Fault, Inapplicable, select
+from suite.faulty import FaultyLab
 from suite.glance import ROOM_DB, Widened
 from suite.lab import Lab
 from suite.matrix import Request, cases
 from suite.prove import Outcome, Proof, _shared
-from suite.record import Check
+from suite.record import Check, Stage, Status
 from suite.spec import ExpectedFailure
 from suite.thresholds import Thresholds
 
@@ -36,14 +39,14 @@ def good() -> list[bytes]:
     return found
 
 
-def _proof(*endings: str | None, alarms: tuple[str, ...] = (), equivalent: bool = False) -> Proof:
+def _proof(
+    *endings: str | None, alarms: tuple[str, ...] = (), errors: tuple[str, ...] = (), **words: bool
+) -> Proof:
     outcomes = tuple(
-        Outcome(
-            name="x", family="y", model="m", variant="v", killed_by=one, message="", equivalent=equivalent
-        )
+        Outcome(name="x", family="y", model="m", variant="v", killed_by=one, message="", **words)
         for one in endings
     )
-    return Proof(outcomes=outcomes, good_runs=1, alarms=alarms)
+    return Proof(outcomes=outcomes, good_runs=1, alarms=alarms, errors=errors)
 
 
 @pytest.mark.parametrize("fault", FILE_FAULTS, ids=lambda fault: fault.name)
@@ -69,7 +72,26 @@ def test_a_proof_holds_only_if_every_fault_is_caught_and_nothing_good_is() -> No
     assert _proof("parity", None).kill_rate == 0.5
     assert not _proof("parity", alarms=("one",)).holds
     assert not _proof().holds
-    assert not _proof(None, equivalent=True).holds  # nothing was put to the gate
+    for neither in ("equivalent", "not_exercised", "broken"):  # nothing was put to the gate
+        assert _proof(None, **{neither: True}).kill_rate is None
+        assert not _proof(None, **{neither: True}).holds
+    assert not _proof("parity", errors=("a worker was killed",)).holds
+
+
+def test_what_is_not_known_is_counted_apart() -> None:
+    caught, unseen, stopped = (
+        _proof("parity").outcomes,
+        _proof(None, not_exercised=True).outcomes,
+        _proof(None, broken=True).outcomes,
+    )
+    found = Proof(outcomes=(*caught, *unseen), good_runs=1, alarms=())
+    assert found.holds
+    said = found.as_json()
+    assert (said["kill_rate"], said["equivalent"], said["not_exercised"], said["errors"]) == (1.0, 0, 1, [])
+    found = Proof(outcomes=(*caught, *stopped), good_runs=1, alarms=())
+    assert found.kill_rate == 1.0
+    assert not found.holds
+    assert len(found.as_json()["errors"]) == 1
 
 
 def test_what_shows_on_few_samples_has_to_be_plain() -> None:
@@ -100,6 +122,114 @@ def test_what_is_known_to_fail_on_the_good_conversion_is_no_evidence(monkeypatch
         spec = replace(case.spec, expected_failures=expected)
         record = prove.examine(object(), replace(case, spec=spec), tuple(Check))
         assert measured == left == list(record.checks)
+
+
+@pytest.fixture
+def lab() -> Iterator[FaultyLab]:
+    made = FaultyLab(default_cache(), Thresholds())
+    yield made
+    made.close()
+
+
+def _put(lab: FaultyLab, tmp_path: Path, fault: Fault) -> Outcome:
+    case = next(iter(cases(discover(BUNDLED), Request(profile="smoke", models=("digits_cnn",)))))
+    return prove.put(lab, case, fault, lab.artifact(case)[0], [], tmp_path)
+
+
+def _described(data: bytes) -> bytes:
+    """Another file, of which no answer can tell."""
+    model = Flatbuffer(data)
+    model.model.description = b"by hand"
+    return model.pack()
+
+
+def test_what_no_sample_shows_is_not_called_equivalent(lab: FaultyLab, tmp_path: Path) -> None:
+    found = _put(lab, tmp_path, Fault(name="described", family="weights", what="", alter=_described))
+    assert (found.ending, found.equivalent, found.counted) == ("not exercised", False, False)
+    assert "of this run" in found.message
+    (symmetric,) = select(("mean_order_wrong",))  # all channels of this net are centred alike
+    found = _put(lab, tmp_path, symmetric)
+    assert (found.ending, found.not_exercised) == ("equivalent", False)
+
+
+ENDINGS = [
+    (WorkerStopped("it did not answer within 900 s", stage=Stage.RUN), "ERROR"),
+    (StagedError("no space is left", stage=Stage.RUN), "ERROR"),
+    (CaseError("a file is missing", stage=Stage.BUILD, status=Status.ERROR), "ERROR"),
+    (WorkerCrashed("it was ended by SIGSEGV", stage=Stage.LOAD), "parity"),
+    (CaseError("no such operator", stage=Stage.LOAD), "parity"),
+]
+
+
+@pytest.mark.parametrize(("error", "ending"), ENDINGS, ids=lambda one: str(one))
+def test_what_the_machine_did_is_no_kill(
+    lab: FaultyLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: StagedError, ending: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(prove._MEASURES, Check.PARITY, fail)
+    (fault,) = select(("softmax_doubled",))
+    monkeypatch.setitem(prove._MEASURES, Check.CONVERSION, lambda *_: None)  # it sees this one before
+    assert _put(lab, tmp_path, fault).ending == ending
+
+
+def test_a_time_out_after_all_checks_is_no_kill_either(
+    lab: FaultyLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise WorkerStopped("it was killed", stage=Stage.RUN)
+
+    monkeypatch.setattr(prove, "_equal_to_the_bit", stop)
+    found = _put(lab, tmp_path, Fault(name="described", family="weights", what="", alter=_described))
+    assert (found.ending, found.message) == ("ERROR", "it was killed")
+
+
+UNLABELLED = """
+from suite.spec import ImageInput, ModelSpec
+
+def build(weights):
+    import keras
+    keras.utils.set_random_seed(1)
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(image)
+    x = keras.layers.Flatten()(x)
+    scores = keras.layers.Dense(10, name="scores")(x)
+    return keras.Model(image, {answers})
+
+SPEC = ModelSpec(build=build, input=ImageInput(height=16, width=16, preprocessing="tf"),
+                 labels=tuple({labels!r}), profiles=("smoke",))
+"""
+ANSWERS = {"unlabelled": "scores", "two_outputs": "[scores, keras.layers.Dense(3, name='box')(x)]"}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_model_without_labels_or_with_two_answers_is_proven_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: Callable[[], Path], name: str
+) -> None:
+    monkeypatch.setenv("POCKETPROOF_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(
+        UNLABELLED.replace("{answers}", ANSWERS[name]).replace(
+            "{labels!r}", "'abcdefghij'" if name == "unlabelled" else "()"
+        )
+    )
+    options = ["--variants=float32", "--good-runs=1", f"--fixtures-dir={folder}"]
+    faults = "layer_transposed,off_by_one,channels_exchanged"
+
+    def run(place: str, *more: str) -> tuple[int, dict]:
+        status = main(["prove", *options, f"--faults={faults}", f"--report-dir={tmp_path / place}", *more])
+        return status, json.loads((tmp_path / place / "prove.json").read_text())
+
+    status, found = run("seen")
+    assert (status, found["kill_rate"], found["false_alarms"], found["errors"]) == (0, 1.0, 0, [])
+    assert {one["name"] for one in found["faults"]} == {"layer_transposed", "channels_exchanged"}
+    (left,) = found["not_planted"]
+    assert left["name"] == "off_by_one"
+    assert ("no labels" if name == "unlabelled" else "one vector of scores") in left["message"]
+    status, found = run("blind", f"--config={blind()}")
+    assert (status, found["kill_rate"]) == (1, 0.0)  # and no longer filed as not planted
 
 
 def test_threads_outlive_what_they_started() -> None:

@@ -7,10 +7,11 @@ which is for copies; it raises Inapplicable where there is nothing to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from suite.faults.coreml import contract, graph, weights
+from suite.card import Norm
+from suite.faults.coreml import batchnorm, contract, graph, weights
 from suite.faults.coreml.package import Package
 
 Mutation = Callable[[Package], None]
@@ -23,12 +24,26 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = {
 }
 
 
+REFOLDS = batchnorm.FAULTS
+
+
 def in_package(mutate: Mutation) -> Plant:
     """Change the program."""
 
     def plant(path: Path) -> None:
         package = Package(path)
         mutate(package)
+        package.save()
+
+    return plant
+
+
+def refolded(fold: Callable[[Package, Sequence[Norm]], None]) -> Callable[[Path, Sequence[Norm]], None]:
+    """Change the program, knowing what was folded."""
+
+    def plant(path: Path, norms: Sequence[Norm]) -> None:
+        package = Package(path)
+        fold(package, norms)
         package.save()
 
     return plant

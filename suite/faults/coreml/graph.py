@@ -61,8 +61,7 @@ def skip_dropped(package: Package) -> None:
         one for one in package.operations("add") if package.source(one, "x") and package.source(one, "y")
     ]
     operation = middle(joined, "skip connection")
-    answer = package.type_of(operation.outputs[0].name).tensorType.dataType
-    zero = np.zeros((), np.float16 if answer == 10 else np.float32)
+    zero = np.zeros((), np.float16 if _half(package, operation.outputs[0].name) else np.float32)
     package.write_here(operation.inputs["x"].arguments[0], zero)
 
 
@@ -85,6 +84,38 @@ def softmax_doubled(package: Package) -> None:
     package.answer_is("softmax_again")
 
 
+def softmax_missing(package: Package) -> None:
+    """The file answers scores where probabilities were promised."""
+    softmax = _softmax(package)
+    answered, scores = str(softmax.outputs[0].name), package.source(softmax, "x")
+    if answered == package.answer():
+        package.answer_is(scores)
+    for binding in package.bindings():
+        if binding.name == answered:
+            binding.name = scores
+
+
+def softmax_axis(package: Package) -> None:
+    """A softmax runs over the batch, not over the classes: every answer is 1."""
+    package.put(_softmax(package), "axis", np.array(0, np.int32))
+
+
+def background_score(package: Package) -> None:
+    """The file answers one score more than there are classes, the first for `background`."""
+    scores = package.answer()
+    zero = np.zeros((1, 1), np.float16 if _half(package, scores) else np.float32)
+    before = next(iter(package.operations("classify")), None)
+    package.add(before, "concat", "with_background", x=scores, axis=np.array(1, np.int32),
+                interleave=np.array(False))  # fmt: skip
+    made = package.maker("with_background")
+    made.outputs[0].type.tensorType.dimensions[-1].constant.size += 1
+    values = made.inputs["values"].arguments
+    package.write_here(values.add(), zero)
+    values.add().name = scores
+    del made.inputs["x"]
+    package.answer_is("with_background")
+
+
 def output_of_another_layer(package: Package) -> None:
     """The answer is taken one layer too early."""
     last = package.layers()
@@ -97,6 +128,21 @@ def declared_shape_wrong(package: Package) -> None:
     """The file declares another size for what one layer answers than the layer does."""
     operation = middle(package.layers(), "layer")
     operation.outputs[0].type.tensorType.dimensions[-1].constant.size += 1
+
+
+def _softmax(package: Package) -> Any:
+    """The one that makes the answer, by way of a cast or not."""
+    maker = package.maker(package.answer())
+    while maker is not None and maker.type == "cast":
+        maker = package.maker(package.source(maker, "x"))
+    if maker is None or maker.type != "softmax":
+        raise Inapplicable("the model answers scores: there is no softmax")
+    return maker
+
+
+def _half(package: Package, name: str) -> bool:
+    """Whether a value is declared as float16."""
+    return bool(package.type_of(name).tensorType.dataType == 10)
 
 
 def _become(package: Package, kind: str, other: str) -> None:
@@ -146,6 +192,9 @@ FAULTS = (
     skip_dropped,
     pooling_exchanged,
     softmax_doubled,
+    softmax_missing,
+    softmax_axis,
+    background_score,
     output_of_another_layer,
     declared_shape_wrong,
 )

@@ -22,7 +22,7 @@ from suite.record import StaticCheck
 from suite.runtimes.coreml_evaluator import open_session
 from suite.spec import VARIANTS, Array
 from suite.thresholds import TOLERANCES
-from tests.meta.coreml.conftest import CONVNEXT, Fixture
+from tests.meta.coreml.conftest import CONVNEXT, PHOTO, Fixture
 from tests.meta.coreml.planting import Copy, Fault
 from tests.meta.coreml.test_checks import examine, failing
 from tests.meta.coreml.writing import Package as Writing
@@ -205,14 +205,28 @@ def test_another_epsilon_is_found(fixture_model: Callable[[str, str], Fixture], 
 
 # --- as `prove` plants them ------------------------------------------------------------------
 
-PACKAGED = [fault for fault in FAULTS if fault.plant is not None]
-# A net of each kind: convolutions that are padded, bounded and pooled; layer norms, and a skip connection.
-NETS = ("photo", "convnext")
+PACKAGED = [fault for fault in FAULTS if fault.plant is not None or fault.replant is not None]
+# A net of each kind: convolutions that are padded, bounded and pooled; layer norms, and a skip
+# connection; a softmax.
+NETS = ("photo", "convnext", "softmax")
+SOFTMAX = PHOTO.replace("{mode}", "unit").replace("layers.Dense(10, bias", 'layers.Dense(10, "softmax", bias')
 
 
 @pytest.fixture(scope="module")
 def proofs(photo: Photo, fixture_model: Callable[[str, str], Fixture]) -> dict[str, Proof]:
-    return {"photo": Proof(photo("caffe")), "convnext": Proof(fixture_model("convnext_like", CONVNEXT))}
+    return {
+        "photo": Proof(photo("caffe")),
+        "convnext": Proof(fixture_model("convnext_like", CONVNEXT)),
+        "softmax": Proof(fixture_model("photo_softmax", SOFTMAX)),
+    }
+
+
+def _plant(fault: FaultOfProve, copy: Path, model: Fixture) -> None:
+    if fault.replant is not None:
+        fault.replant(copy, model.original.batch_norms())
+    else:
+        assert fault.plant is not None
+        fault.plant(copy)
 
 
 @pytest.mark.parametrize("variant", ["mlprogram_float32", "mlprogram_float16"])
@@ -225,9 +239,8 @@ def test_what_prove_plants_is_found(
         good, _ = proofs[name].model.convert(variant)
         copy = tmp_path / name / good.name
         shutil.copytree(good, copy)
-        assert fault.plant is not None
         try:
-            fault.plant(copy)
+            _plant(fault, copy, proofs[name].model)
         except Inapplicable:
             continue
         planted += 1
@@ -235,6 +248,43 @@ def test_what_prove_plants_is_found(
         assert _size(copy) <= _size(good) + 10_000  # its size does not give it away
         assert proofs[name].findings(copy, variant), name
     assert planted
+
+
+@pytest.mark.parametrize("variant", ["mlprogram_float32", "mlprogram_float16"])
+def test_what_becomes_of_the_softmax(proofs: dict[str, Proof], tmp_path: Path, variant: str) -> None:
+    """No check but the evaluator: the scores themselves, ones, and one score more."""
+    proof = proofs["softmax"]
+    good, _ = proof.model.convert(variant)
+
+    def answers(name: str = "") -> np.ndarray:
+        copy = tmp_path / (name or "good") / good.name
+        shutil.copytree(good, copy)
+        if name:
+            _plant(next(one for one in FAULTS if one.name == name), copy, proof.model)
+        (found,) = open_session(copy, 1).run_many(proof.photos[0]).values()
+        return found
+
+    expected, scores = answers(), answers("softmax_missing")
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(powers / powers.sum(axis=1, keepdims=True), expected, atol=2e-3)
+    assert np.abs(scores.sum(axis=1) - 1).min() > 0.01
+    np.testing.assert_allclose(answers("softmax_axis"), 1.0)
+
+
+def test_a_normalisation_folded_twice_is_that_of_tflite(proofs: dict[str, Proof], tmp_path: Path) -> None:
+    model = proofs["photo"].model
+    (norm,) = model.original.batch_norms()
+    good, _ = model.convert("mlprogram_float32")
+    copy = tmp_path / good.name
+    shutil.copytree(good, copy)
+    _plant(next(one for one in FAULTS if one.name == "folded_twice"), copy, model)
+    before, after = (Package(path).layers()[0] for path in (good, copy))
+    factor = norm.gamma / np.sqrt(norm.variance + norm.epsilon)
+    kernels = Package(good).constant(before, "weight"), Package(copy).constant(after, "weight")
+    np.testing.assert_allclose(kernels[1], kernels[0] * factor[:, None, None, None], rtol=1e-5)
+    bias = Package(good).constant(before, "bias")
+    expected = (bias - norm.mean) * factor + norm.beta
+    np.testing.assert_allclose(Package(copy).constant(after, "bias"), expected, rtol=1e-4, atol=1e-5)
 
 
 def _size(path: Path) -> int:
