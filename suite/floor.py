@@ -88,8 +88,6 @@ class Floors:
         are the original's and the artifact's answers to the first of these,
         (n, ...) by output name.
         """
-        if variant.name not in RECIPES:
-            return _NONE.get(variant.name, f"rounding to {variant.name} is not simulated")
         try:
             rounded = self.answers(variant)
         except StagedError as error:
@@ -101,19 +99,27 @@ class Floors:
 
     def answers(self, variant: Variant) -> Both | str:
         """What the original answers to the first samples when it is rounded; or why it does not."""
-        source, sha256 = self._float32()
         real, made = self.feeds.evaluation().first(SAMPLES), self.feeds.generated().first(GENERATED)
-        if (words := self._unfaithful(source, sha256, real)) is not None:
+        both = self.rounded(variant, real), self.rounded(variant, made)
+        if isinstance(both[0], str) or isinstance(both[1], str):
+            return next(one for one in both if isinstance(one, str))
+        return both[0], both[1]
+
+    def rounded(self, variant: Variant, feed: Feed) -> Answers | str:
+        """What the original answers to some samples when it is rounded; or why it does not.
+
+        Raises StagedError where the float32 conversion cannot be had or run.
+        """
+        if variant.name not in RECIPES:
+            return _NONE.get(variant.name, f"rounding to {variant.name} is not simulated")
+        source, sha256 = self._float32()
+        if (words := self._unfaithful(source, sha256, self.feeds.evaluation().first(SAMPLES))) is not None:
             return words
         calibration = self.feeds.calibration().sha256 if variant.calibrated else None
         key: dict[str, object] = {"of": sha256, "variant": variant.name, "calibration": calibration}
-
-        def rounded(feed: Feed) -> Answers:
-            return self._kept(
-                key, feed, lambda: self._run(RECIPES[variant.name](source.read_bytes(), self.ranges), feed)
-            )
-
-        return rounded(real), rounded(made)
+        return self._kept(
+            key, feed, lambda: self._run(RECIPES[variant.name](source.read_bytes(), self.ranges), feed)
+        )
 
     def ranges(self) -> Array:
         """What each tensor of the float32 conversion reaches on the calibration samples, (tensors, 2)."""

@@ -220,8 +220,9 @@ def located(
     artifact: tuple[Path, Artifact],
     recorder: Recorder,
 ) -> AbstractContextManager[None]:
-    """Within it, a failure is told with where the difference comes in."""
-    return localise.located(lab, case, artifact, recorder, always=request.config.option.localise)
+    """Within it, a failure is told with where the difference comes in; what holds, once a case, on demand."""
+    always = request.config.option.localise and recorder.check is Check.PARITY
+    return localise.located(lab, case, artifact, recorder, always=always)
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ __all__ = ["Apart", "localise", "located", "probes"]
 
 FAIR = 6  # calibration samples: nothing in them goes beyond the calibrated ranges
 HARD_REAL, HARD_MADE = 4, 6  # evaluation and generated samples, those that differ most
-_NOTHING_DB = 90.0  # a step as near as this rounds in its own way, and no more
 _CLEAN_DB = 20.0  # by so much the kernels' own error must be smaller than the conversion's
 
 
@@ -43,7 +42,7 @@ def localise(lab: Lab, case: Case, path: Path, sha256: str) -> Localisation:
     fair, hard = probes(lab, case, path, sha256)
     steps = chain.steps(lab, case, path, _joined(fair, hard))
     worst = chain.most(steps)
-    cause = "" if worst.sqnr_db is not None and worst.sqnr_db >= _NOTHING_DB else worst.cause
+    cause = worst.cause if worst.deficit_db > chain.MARGIN_DB else ""
     found = Localisation(cause=cause, steps=tuple(steps), margin_db=MARGIN_DB)
     where = _place(case, worst, steps)
     try:
@@ -51,14 +50,18 @@ def localise(lab: Lab, case: Case, path: Path, sha256: str) -> Localisation:
             apart = Apart(lab, replace(case, target=where), path, Path(folder))
             errors = apart.errors(fair, hard)
     except StagedError as error:
-        return replace(found, message=f"{_sentence(worst)} Layers: {str(error).splitlines()[0]}")
+        return replace(
+            found, message=f"{_sentence(worst, blamed=bool(cause))} Layers: {str(error).splitlines()[0]}"
+        )
     bad = suspect(errors)
+    blamed = bool(cause or bad or apart.stops_at)  # a fault that rounding hides in the answers
     return replace(
         found,
+        cause=worst.cause if blamed else "",
         engine=str(where),
         layers=tuple(errors),
         suspect=bad.layer if bad else apart.stops_at,
-        message=f"{_sentence(worst)} {_of_layer(bad, errors, apart)}",
+        message=f"{_sentence(worst, blamed=blamed)} {_of_layer(bad, errors, apart)}",
     )
 
 
@@ -151,13 +154,14 @@ def _target(name: str) -> Target:
     return Target(place, engine)
 
 
-def _sentence(step: ChainStep) -> str:
-    obtained = (
-        "" if step.sqnr_db is None else f" ({step.sqnr_db:.1f} dB of {step.after} against {step.before})"
-    )
+def _sentence(step: ChainStep, *, blamed: bool) -> str:
+    obtained = ""
+    if step.sqnr_db is not None:
+        obtained = f"{step.sqnr_db:.1f} dB of {step.after} against {step.before}"
+        obtained = f" ({obtained}, where rounding alone leaves {step.expected_db or 0.0:.1f} dB)"
+    if not blamed:
+        return f"No step adds more than rounding explains (nearest: {step.cause}{obtained})."
     refused = f" ({step.message})" if step.message else ""
-    if step.sqnr_db is not None and step.sqnr_db >= _NOTHING_DB:
-        return f"No step adds more than float32's own rounding (most: {step.cause}{obtained})."
     return f"Comes in at: {step.cause}{obtained}{refused}: {chain.SAYS[step.cause]}."
 
 

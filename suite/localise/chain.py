@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from suite import metrics, parity
 from suite.devices import fleet
 from suite.errors import StagedError
@@ -15,11 +13,14 @@ from suite.feeds import Feed
 from suite.lab import EVALUATOR, Answers, Lab
 from suite.matrix import Case
 from suite.record.localisation import ChainStep
-from suite.spec import Target
+from suite.spec import Target, Variant
 
 ORIGINAL = "original"
 REFERENCE, BUILTIN, XNNPACK = "litert-reference", "litert-builtin", "litert-xnnpack"
 OLDER = "tflite-runtime"
+FLOAT32 = ("float32", "mlprogram_float32", "neuralnetwork")
+FLOAT32_DB = 90.0  # a step as near as this rounds in its own way, and no more
+MARGIN_DB = 6.0  # beyond that: the power of the error is four times what rounding explains
 _TAKES_FROM = {REFERENCE: ORIGINAL, BUILTIN: REFERENCE, XNNPACK: BUILTIN}
 _CAUSES = {REFERENCE: "conversion", BUILTIN: "kernels", XNNPACK: "delegate", EVALUATOR: "conversion"}
 SAYS: Mapping[str, str] = {
@@ -77,7 +78,9 @@ def _cause(after: Target) -> str:
 
 def steps(lab: Lab, case: Case, path: Path, feed: Feed) -> list[ChainStep]:
     """Make the comparisons on some samples."""
-    answers: dict[Target | None, Answers | str] = {None: lab.subject(case.spec).original.answers(feed)}
+    original = lab.subject(case.spec).original.answers(feed)
+    answers: dict[Target | None, Answers | str] = {None: original}
+    floor_db = _floor_db(lab, case, feed, original)
 
     def answered(place: Target | None) -> Answers | str:
         if place not in answers:
@@ -89,9 +92,41 @@ def steps(lab: Lab, case: Case, path: Path, feed: Feed) -> list[ChainStep]:
         return answers[place]
 
     return [
-        _compare(link, answered(link.before), answered(link.after), quantised=case.variant.quantised)
+        replace(
+            _compare(link, answered(link.before), answered(link.after), quantised=case.variant.quantised),
+            expected_db=expected(link.cause, case.variant, floor_db),
+        )
         for link in links(case)
     ]
+
+
+def expected(cause: str, variant: Variant, floor_db: float) -> float:
+    """What a step may do to the answers by rounding alone, in dB.
+
+    A conversion rounds to the precision once. Integer kernels round where the
+    artifact does, each in its own way, which is no more than that rounding
+    itself. Float kernels of this machine compute in float32, whatever the
+    weights are stored in; a device may compute in the precision of the file.
+    """
+    if cause in ("conversion", "device") or variant.quantised:
+        return floor_db
+    return FLOAT32_DB
+
+
+def _floor_db(lab: Lab, case: Case, feed: Feed, original: Answers) -> float:
+    """The noise floor on these very samples, some of which no calibrated range holds.
+
+    Where there is none: float32's own rounding, or the published bound of the variant.
+    """
+    if case.variant.name in FLOAT32:
+        return FLOAT32_DB
+    try:
+        rounded = lab.floors(case.spec).rounded(case.variant, feed)
+        if not isinstance(rounded, str):
+            return _errors(original, rounded, quantised=case.variant.quantised)[0]
+    except StagedError:  # what cannot be converted or compared says so in its own step
+        pass
+    return lab.limits(case)[0].min_sqnr_db or 0.0
 
 
 def _compare(link: Link, before: Answers | str, after: Answers | str, *, quantised: bool) -> ChainStep:
@@ -106,25 +141,24 @@ def _compare(link: Link, before: Answers | str, after: Answers | str, *, quantis
     if isinstance(after, str) or isinstance(before, str):
         return replace(made, message=after if isinstance(after, str) else f"{made.before} does not answer")
     try:
-        pairs = parity.align(before, after)
-        for name, (expected, found) in pairs.items():
-            metrics.check_comparable(name, expected, found)
+        sqnr_db, max_abs_diff = _errors(before, after, quantised=quantised)
     except StagedError as error:
         return replace(made, message=str(error))
+    return replace(made, sqnr_db=sqnr_db, max_abs_diff=max_abs_diff)
+
+
+def _errors(before: Answers, after: Answers, *, quantised: bool) -> tuple[float, float]:
+    """SQNR and the largest difference, of several outputs the worst; CaseError where there is none."""
     stats = []
-    for expected, found in pairs.values():
+    for name, (expected, found) in parity.align(before, after).items():
+        metrics.check_comparable(name, expected, found)
         both = [expected, found]
         if not quantised and all(metrics.is_probabilities(values) for values in both):
             both = [metrics.log_scores(values) for values in both]
         stats.append(metrics.error_stats(both[0], both[1], scores=False))
-    return replace(
-        made,
-        sqnr_db=min(one.sqnr_db for one in stats),
-        max_abs_diff=max(one.max_abs_diff for one in stats),
-    )
+    return min(one.sqnr_db for one in stats), max(one.max_abs_diff for one in stats)
 
 
 def most(steps: Sequence[ChainStep]) -> ChainStep:
-    """The step on the case's path that adds the most error; the first that cannot be made at all."""
-    path = [step for step in steps if step.on_path]
-    return min(path, key=lambda step: -np.inf if step.sqnr_db is None else step.sqnr_db)
+    """The step on the case's path that adds most beyond rounding; the first that cannot be made at all."""
+    return max((step for step in steps if step.on_path), key=lambda step: step.deficit_db)

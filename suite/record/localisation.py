@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,14 @@ class ChainStep:
     max_abs_diff: float | None
     on_path: bool  # whether this case's own answers come this way
     message: str = ""  # why there is no number
+    expected_db: float | None = None  # what rounding alone may leave of it on these samples
+
+    @property
+    def deficit_db(self) -> float:
+        """How much more error it adds than rounding explains; infinite where it cannot be made."""
+        if self.sqnr_db is None:
+            return inf
+        return (self.expected_db or 0.0) - self.sqnr_db
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ class LayerError:
 class Localisation:
     """Where a difference comes in: which step of the chain, and which layer."""
 
-    cause: str  # the step on the case's path that adds the most error; empty where none adds any to speak of
+    cause: str  # the step on the case's path that adds most beyond rounding; empty where none does
     steps: tuple[ChainStep, ...]
     engine: str = ""  # whose tensors were held to the layers
     layers: tuple[LayerError, ...] = ()  # in the order of execution

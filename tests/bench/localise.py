@@ -1,33 +1,39 @@
 """Whether planted faults are placed in the right layer: `python -m tests.bench.localise [MODEL[/VARIANT]]`.
 
 Plants every fault of weights and graph that `prove` knows in the smoke models,
-float32 and int8, and asks `localise` for the layer. Right is a layer whose
-operator was altered, or one that takes its answer. Good conversions beside
-must have no suspect.
+TFLite in float32 and int8, ML programs in float32 and float16, and asks
+`localise` for the layer. Right is the layer of the first operator that was
+altered, or one that takes its answer. Good conversions beside must have no suspect.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from suite.cache import default_cache, sha256_file
+from suite.cache import default_cache, sha256_file, sha256_tree
 from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
 from suite.errors import StagedError
 from suite.faults import FAULTS, Fault, Inapplicable
+from suite.faults.coreml.package import Package
 from suite.lab import Lab
 from suite.localise import Apart, localise
+from suite.localise.views import LAST
 from suite.matrix import Case, Request, cases
 from suite.record.localisation import Localisation
 from suite.thresholds import Thresholds
 
 RATE = 0.95
 FAMILIES = ("weights", "graph")
+VARIANTS = ("float32", "int8", "mlprogram_float32", "mlprogram_float16")
+TARGETS = ("host/litert-xnnpack", "host/coreml-evaluator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +96,39 @@ def measure(wanted: Sequence[str]) -> bool:
 
 
 def _cases(model: str, *variants: str) -> list[Case]:
-    request = Request(
-        profile="smoke", models=(model,) if model else (), variants=variants or ("float32", "int8")
-    )
-    return [case for case in cases(discover(BUNDLED), request) if str(case.target) == "host/litert-xnnpack"]
+    request = Request(profile="smoke", models=(model,) if model else (), variants=variants or VARIANTS)
+    return [case for case in cases(discover(BUNDLED), request) if str(case.target) in TARGETS]
 
 
 def plant(lab: Lab, case: Case, fault: Fault, good: Path, scratch: Path) -> Placed | None:
     """One fault, localised; None where it cannot be planted or changes no answer."""
-    if fault.alter is None and fault.refold is None:
-        return None
-    path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}.tflite"
     try:
-        path.write_bytes(altered(lab, case, fault, good.read_bytes()))
+        path = planted(lab, case, fault, good, scratch)
     except Inapplicable:
         return None
-    faulty = replace(case, artifact=path)
-    if _equal(lab, case, good, path):
+    if path is None or _equal(lab, case, good, path):
         return None
     right, near = truth(lab, case, good, path, scratch)
-    return Placed(fault.name, right, near, localise(lab, faulty, path, sha256_file(path)))
+    return Placed(fault.name, right, near, localise(lab, replace(case, artifact=path), path, _sha256(path)))
+
+
+def planted(lab: Lab, case: Case, fault: Fault, good: Path, scratch: Path) -> Path | None:
+    """A copy of the artifact with a fault in it; None where the fault is not of this format."""
+    path = scratch / f"{case.spec.name}-{case.variant.name}-{fault.name}{good.suffix}"
+    if case.variant.format == "coreml":
+        if fault.plant is None and fault.replant is None:
+            return None
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(good, path)
+        if fault.replant is not None:
+            fault.replant(path, lab.subject(case.spec).original.batch_norms())
+        elif fault.plant is not None:
+            fault.plant(path)
+    elif fault.alter is None and fault.refold is None:
+        return None
+    else:
+        path.write_bytes(altered(lab, case, fault, good.read_bytes()))
+    return path
 
 
 def altered(lab: Lab, case: Case, fault: Fault, data: bytes) -> bytes:
@@ -123,20 +142,74 @@ def altered(lab: Lab, case: Case, fault: Fault, data: bytes) -> bytes:
 def truth(
     lab: Lab, case: Case, good: Path, faulty: Path, scratch: Path
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """The layers that altered operators stand for, and those that take their answers."""
+    """The layer that the first altered operator stands for, and those that take its answer.
+
+    Where no operator but the answer was altered, the layers that it was and is taken from.
+    """
     apart = Apart(lab, case, good, scratch)
+    layer_of = {one.shown.key.removesuffix(LAST): one.layer for one in apart.held}
+    find = _altered_in_package if case.variant.format == "coreml" else _altered_in_tflite
+    operators, answers = find(good, faulty)
+    places = [layer for keys in operators if (layer := next(filter(None, map(layer_of.get, keys)), None))]
+    right = {places[0]} if places else {apart.held[-1].layer, *(layer_of.get(key, "") for key in answers)}
+    near = {consumer for layer in right & set(layer_of.values()) for consumer in apart.consumers(layer)}
+    return frozenset(right), frozenset(near - right)
+
+
+def _altered_in_tflite(good: Path, faulty: Path) -> tuple[list[list[str]], list[str]]:
+    """Operators that differ, each as the keys of what it answers; and the keys of the graph's answers."""
     before, after = Flatbuffer(good.read_bytes()), Flatbuffer(faulty.read_bytes())
-    layer_of = {one.shown.key: one.layer for one in apart.held}
     now = {int(one.outputs[0]): one for one in after.graph.operators}  # new tensors have new numbers
-    right = set()
+    found = []
     for old in before.graph.operators:
         new = now.get(int(old.outputs[0]))
         if new is None or _described(before, old) != _described(after, new):
-            right |= {layer_of.get(f"t{index}", f"operator of t{index}") for index in old.outputs}
-    if list(before.graph.outputs) != list(after.graph.outputs):
-        right |= {apart.held[-1].layer, *(layer_of.get(f"t{index}", "") for index in after.graph.outputs)}
-    near = {consumer for layer in right & set(layer_of.values()) for consumer in apart.consumers(layer)}
-    return frozenset(right), frozenset(near - right)
+            found.append([f"t{index}" for index in old.outputs])
+    return found, [f"t{index}" for index in after.graph.outputs]
+
+
+def _altered_in_package(good: Path, faulty: Path) -> tuple[list[list[str]], list[str]]:
+    """Likewise, each with the values that follow from it: some are no layer's answer."""
+    before, after = Package(good), Package(faulty)
+    now = {one.outputs[0].name: one for one in after.block.operations}
+    found = []
+    for old in before.block.operations:
+        if old.type.startswith("const"):
+            continue
+        new = now.get(old.outputs[0].name)
+        if new is None or _described_in_package(before, old) != _described_in_package(after, new):
+            found.append(list(_downstream(before, old.outputs[0].name)))
+    return found, [after.answer()]
+
+
+def _downstream(package: Package, name: str) -> Iterator[str]:
+    """A value, then the first that is computed from it, and so on."""
+    yield name
+    for one in package.block.operations:
+        taken = [binding.name for value in one.inputs.values() for binding in value.arguments]
+        if name in taken:
+            yield from _downstream(package, one.outputs[0].name)
+            return
+
+
+def _described_in_package(package: Package, operation: Any) -> object:
+    """All that an operation computes with."""
+    given = [
+        (name, package.source(operation, name), _constant(package, operation, name))
+        for name in sorted(operation.inputs)
+    ]
+    return operation.type, operation.outputs[0].type.SerializeToString(), given
+
+
+def _constant(package: Package, operation: Any, name: str) -> bytes:
+    message = package.value(operation, name)
+    if message is None:
+        return b""
+    if message.WhichOneof("value") != "blobFileValue":
+        return bytes(message.immediateValue.SerializeToString())
+    values = package.values(operation, name)
+    assert values is not None
+    return values.tobytes()
 
 
 def _described(file: Flatbuffer, operator: object) -> object:
@@ -154,14 +227,18 @@ def _described(file: Flatbuffer, operator: object) -> object:
 def _equal(lab: Lab, case: Case, good: Path, faulty: Path) -> bool:
     """Whether every answer is the same, bit by bit."""
     try:
-        found = lab.answers(case, faulty, sha256_file(faulty))
+        found = lab.answers(case, faulty, _sha256(faulty))
     except StagedError:
         return False
-    expected = lab.answers(case, good, sha256_file(good))
+    expected = lab.answers(case, good, _sha256(good))
     return all(
         ours.keys() == theirs.keys() and all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
         for ours, theirs in zip(found, expected, strict=True)
     )
+
+
+def _sha256(path: Path) -> str:
+    return sha256_tree(path) if path.is_dir() else sha256_file(path)
 
 
 def _ending(one: Placed) -> str:

@@ -23,7 +23,7 @@ from suite.record.localisation import ChainStep, LayerError, Localisation
 from suite.recorder import Recorder
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from suite.thresholds import Thresholds
-from tests.bench.localise import altered, truth
+from tests.bench.localise import Placed, altered, plant, planted, truth
 from tests.meta.coreml.planting import Copy
 
 
@@ -57,7 +57,9 @@ def _localised(lab: Lab, case: Case) -> Localisation:
 @pytest.mark.parametrize("variant", ["float32", "float16", "dynamic_int8", "int8", "int8_io"])
 def test_a_good_conversion_has_no_suspect(lab: Lab, variant: str) -> None:
     found = _localised(lab, _case(variant))
-    assert found.suspect is None, found.message
+    assert (found.suspect, found.cause) == (None, ""), found.message
+    assert "No step adds more than rounding explains" in found.message
+    assert all(step.deficit_db < chain.MARGIN_DB for step in found.steps if step.on_path)
     assert "No layer is worse than its precision explains" in found.message
     assert {one.layer for one in found.layers} >= {"relu1", "pool1", "relu2", "relu3", "flatten", "scores"}
     assert next(one for one in found.layers if one.layer == "relu2").fused == ("conv2", "bn2")
@@ -146,6 +148,43 @@ def test_a_core_ml_file_is_looked_into_by_the_evaluators_values(
     assert "conv2" in (suspect.layer, *suspect.fused), found.message
 
 
+@pytest.mark.parametrize("variant", ["mlprogram_float32", "mlprogram_float16"])
+@pytest.mark.parametrize(
+    ("fault", "layer"),
+    [
+        ("layer_transposed", "relu2"),
+        ("bias_dropped", "relu3"),
+        ("channel_scale_wrong", "relu3"),
+        ("pooling_exchanged", "pool2"),
+        ("softmax_doubled", "scores"),
+        ("folded_twice", "relu2"),
+    ],
+)
+def test_what_prove_plants_in_a_core_ml_file_is_placed_in_its_layer(
+    lab: Lab, tmp_path: Path, variant: str, fault: str, layer: str
+) -> None:
+    case = _case(variant, EVALUATOR)
+    (chosen,) = select((fault,))
+    found = plant(lab, case, chosen, lab.artifact(case)[0], tmp_path)
+    assert found is not None
+    assert found.held, (found.found.message, found.right)
+    assert found.found.cause == "conversion"
+
+
+def test_of_faults_in_every_layer_the_first_is_the_right_one(lab: Lab, tmp_path: Path) -> None:
+    """Else any name would do."""
+    for variant, target in (("float32", "host/litert-xnnpack"), ("mlprogram_float32", EVALUATOR)):
+        case = _case(variant, target)
+        good, (fault,) = lab.artifact(case)[0], select(("other_checkpoint",))
+        faulty = planted(lab, case, fault, good, tmp_path)
+        assert faulty is not None
+        right, _ = truth(lab, case, good, faulty, tmp_path)
+        assert len(right) == 1, variant
+        assert right <= {"conv1", "bn1", "relu1"}
+        later = Placed("x", right, frozenset(), Localisation(cause="conversion", steps=(), suspect="relu3"))
+        assert not later.held
+
+
 # --- the chain ------------------------------------------------------------------------------
 
 
@@ -177,14 +216,68 @@ def test_each_step_on_the_way_changes_one_thing(variant: str, target: str, cause
     assert all(later.before == earlier.after for earlier, later in itertools.pairwise(links))
 
 
-def _step(cause: str, sqnr_db: float | None, *, on_path: bool = True) -> ChainStep:
-    return ChainStep(cause=cause, before="a", after="b", sqnr_db=sqnr_db, max_abs_diff=None, on_path=on_path)
+def _step(cause: str, sqnr_db: float | None, expected: float = 90, *, on_path: bool = True) -> ChainStep:
+    return ChainStep(
+        cause=cause,
+        before="a",
+        after="b",
+        sqnr_db=sqnr_db,
+        max_abs_diff=None,
+        on_path=on_path,
+        expected_db=expected,
+    )
 
 
 def test_the_step_that_adds_most_is_to_blame_and_one_aside_never() -> None:
     steps = [_step("conversion", 40), _step("kernels", 9), _step("runtime", 1, on_path=False)]
     assert chain.most(steps).cause == "kernels"
     assert chain.most([_step("conversion", 40), _step("device", None)]).cause == "device"
+
+
+def test_a_step_is_held_to_what_rounding_may_do_there() -> None:
+    """Of a deep int8 net the conversion leaves 8 dB, as it must; the delegate leaves 15, and should more."""
+    steps = [_step("conversion", 8, 9), _step("kernels", 40, 35), _step("delegate", 15, 35)]
+    assert chain.most(steps).cause == "delegate"
+
+
+@pytest.mark.parametrize(
+    ("cause", "variant", "by_float32"),
+    [
+        ("conversion", "int8", False),
+        ("kernels", "int8", False),
+        ("kernels", "float16", True),  # weights are stored so; kernels here compute in float32
+        ("conversion", "float16", False),
+        ("device", "float16", False),
+    ],
+)
+def test_what_rounding_may_do_depends_on_the_step(cause: str, variant: str, by_float32: bool) -> None:
+    assert chain.expected(cause, VARIANTS[variant], 30.0) == (chain.FLOAT32_DB if by_float32 else 30.0)
+
+
+def test_a_delegate_that_is_off_is_told_from_the_rounding_of_int8(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None here is off: XNNPACK's answers are made so, by 15 dB."""
+    answer = Lab.answer
+
+    def noisy(self: Lab, case: Case, path: Path, feed: object) -> dict[str, np.ndarray]:
+        found = answer(self, case, path, feed)  # type: ignore[arg-type]
+        if case.target.engine != "litert-xnnpack" or len(found) > 1:  # its inner tensors are as they are
+            return found
+        random = np.random.default_rng(0)
+        size = 10 ** (-15 / 20)
+        return {
+            name: (values + random.normal(0, size * values.std(), values.shape)).astype(values.dtype)
+            for name, values in found.items()
+        }
+
+    monkeypatch.setattr(Lab, "answer", noisy)
+    found = _localised(lab, _case("int8"))
+    assert (found.cause, found.engine) == ("delegate", "host/litert-xnnpack"), found.message
+    delegate = next(step for step in found.steps if step.cause == "delegate")
+    assert delegate.sqnr_db == pytest.approx(15, abs=1)
+    conversion = next(step for step in found.steps if step.cause == "conversion")
+    assert conversion.deficit_db < chain.MARGIN_DB
 
 
 def test_a_wrong_kernel_is_told_from_a_wrong_file(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
