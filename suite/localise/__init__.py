@@ -40,7 +40,7 @@ def localise(lab: Lab, case: Case, path: Path, sha256: str) -> Localisation:
     Raises StagedError only where the original itself cannot be had.
     """
     fair, hard = probes(lab, case, path, sha256)
-    steps = chain.steps(lab, case, path, _joined(fair, hard))
+    steps = chain.steps(lab, case, path, _joined(fair, hard), fair.count)
     worst = chain.most(steps)
     cause = worst.cause if worst.deficit_db > chain.MARGIN_DB else ""
     found = Localisation(cause=cause, steps=tuple(steps), margin_db=MARGIN_DB)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from suite import metrics, parity
+from suite.converters import inspection
 from suite.devices import fleet
 from suite.errors import StagedError
 from suite.feeds import Feed
 from suite.lab import EVALUATOR, Answers, Lab
 from suite.matrix import Case
 from suite.record.localisation import ChainStep
-from suite.spec import Target, Variant
+from suite.spec import Target
 
 ORIGINAL = "original"
 REFERENCE, BUILTIN, XNNPACK = "litert-reference", "litert-builtin", "litert-xnnpack"
 OLDER = "tflite-runtime"
 FLOAT32 = ("float32", "mlprogram_float32", "neuralnetwork")
 FLOAT32_DB = 90.0  # a step as near as this rounds in its own way, and no more
+_TINY = 1e-30
 MARGIN_DB = 6.0  # beyond that: the power of the error is four times what rounding explains
 _TAKES_FROM = {REFERENCE: ORIGINAL, BUILTIN: REFERENCE, XNNPACK: BUILTIN}
 _CAUSES = {REFERENCE: "conversion", BUILTIN: "kernels", XNNPACK: "delegate", EVALUATOR: "conversion"}
@@ -76,11 +81,11 @@ def _cause(after: Target) -> str:
     return _CAUSES.get(after.engine, "runtime")
 
 
-def steps(lab: Lab, case: Case, path: Path, feed: Feed) -> list[ChainStep]:
-    """Make the comparisons on some samples."""
+def steps(lab: Lab, case: Case, path: Path, feed: Feed, fair: int) -> list[ChainStep]:
+    """Make the comparisons on some samples; of the first `fair` nothing goes beyond the calibrated ranges."""
     original = lab.subject(case.spec).original.answers(feed)
     answers: dict[Target | None, Answers | str] = {None: original}
-    floor_db = _floor_db(lab, case, feed, original)
+    explained = _explained(lab, case, path, feed, fair)
 
     def answered(place: Target | None) -> Answers | str:
         if place not in answers:
@@ -94,39 +99,61 @@ def steps(lab: Lab, case: Case, path: Path, feed: Feed) -> list[ChainStep]:
     return [
         replace(
             _compare(link, answered(link.before), answered(link.after), quantised=case.variant.quantised),
-            expected_db=expected(link.cause, case.variant, floor_db),
+            expected_db=explained(link.cause),
         )
         for link in links(case)
     ]
 
 
-def expected(cause: str, variant: Variant, floor_db: float) -> float:
-    """What a step may do to the answers by rounding alone, in dB.
+def _explained(lab: Lab, case: Case, path: Path, feed: Feed, fair: int) -> Callable[[str], float]:
+    """What rounding alone leaves of each step on these samples, in dB, by cause.
 
-    A conversion rounds to the precision once. Integer kernels round where the
-    artifact does, each in its own way, which is no more than that rounding
-    itself. Float kernels of this machine compute in float32, whatever the
-    weights are stored in; a device may compute in the precision of the file.
-    """
-    if cause in ("conversion", "device") or variant.quantised:
-        return floor_db
-    return FLOAT32_DB
+    A conversion rounds to the precision once, and cuts what no calibrated range
+    holds: it leaves the noise floor. Two kernels cut alike, and round where the
+    artifact does, each in its own way: no more than rounding itself, or one
+    step of the answer. Float kernels of this machine compute in float32,
+    whatever weights are stored in; a device may compute in the file's precision.
 
-
-def _floor_db(lab: Lab, case: Case, feed: Feed, original: Answers) -> float:
-    """The noise floor on these very samples, some of which no calibrated range holds.
-
-    Where there is none: float32's own rounding, or the published bound of the variant.
+    Without a floor a conversion is held to the published bound of its variant.
     """
     if case.variant.name in FLOAT32:
-        return FLOAT32_DB
+        return lambda cause: FLOAT32_DB
+    floor_db = kernels_db = lab.limits(case)[0].min_sqnr_db or 0.0
+    original = lab.subject(case.spec).original.answers(feed)
     try:
         rounded = lab.floors(case.spec).rounded(case.variant, feed)
         if not isinstance(rounded, str):
-            return _errors(original, rounded, quantised=case.variant.quantised)[0]
+            floor_db = _errors(original, rounded, quantised=case.variant.quantised)[0]
+            kernels_db = rounding_db(original, rounded, fair, _steps_of_answers(path))
     except StagedError:  # what cannot be converted or compared says so in its own step
         pass
-    return lab.limits(case)[0].min_sqnr_db or 0.0
+
+    def explained(cause: str) -> float:
+        if cause == "conversion":
+            return floor_db
+        if case.variant.quantised:
+            return kernels_db
+        return floor_db if cause == "device" else FLOAT32_DB
+
+    return explained
+
+
+def rounding_db(original: Answers, rounded: Answers, fair: int, steps: Sequence[float | None]) -> float:
+    """What is left of the answers by as much noise as rounding adds to the first `fair`, or by one step."""
+    found = []
+    for place, (expected, ours) in enumerate(parity.align(original, rounded).values()):
+        signal = float(np.var(expected, dtype=np.float64))  # as `error_stats` has it
+        noise = float(np.square(np.asarray(expected[:fair], np.float64) - ours[:fair]).mean())
+        step = steps[place] if place < len(steps) else None
+        found.append(10 * math.log10(max(signal, _TINY) / max(noise, (step or 0.0) ** 2, _TINY)))
+    return min(found)
+
+
+def _steps_of_answers(path: Path) -> tuple[float | None, ...]:
+    try:
+        return inspection.output_steps(path) if path.suffix == ".tflite" else ()
+    except Exception:  # the generated reader raises whatever a damaged file leads it to
+        return ()
 
 
 def _compare(link: Link, before: Answers | str, after: Answers | str, *, quantised: bool) -> ChainStep:

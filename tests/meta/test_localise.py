@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite import metrics
 from suite.cache import default_cache, sha256_file
 from suite.converters.flatbuffer import Flatbuffer
 from suite.discovery import BUNDLED, discover
 from suite.errors import BoundMissed, CaseError, CheckFailed, Unsupported
 from suite.faults import select
 from suite.lab import Lab
-from suite.localise import chain, layers, localise, located
+from suite.localise import _joined, chain, layers, localise, located, probes
 from suite.matrix import Case, Request, cases
 from suite.record import Check, Stage, Status
 from suite.record.localisation import ChainStep, LayerError, Localisation
@@ -240,18 +241,46 @@ def test_a_step_is_held_to_what_rounding_may_do_there() -> None:
     assert chain.most(steps).cause == "delegate"
 
 
+def test_kernels_may_round_and_are_not_excused_by_what_a_range_cuts() -> None:
+    random = np.random.default_rng(0)
+    original = random.normal(0, 1, (40, 10))
+    rounded = original + random.normal(0, 0.01, original.shape)
+    rounded[6:] += 5  # cut, as of samples beyond the calibrated ranges
+    both = {"output": original}, {"output": rounded}
+    assert chain.rounding_db(*both, 6, ()) == pytest.approx(40, abs=1.5)
+    assert chain.rounding_db(*both, 6, (0.1,)) == pytest.approx(20, abs=1)  # a step of the answer is coarser
+    assert chain.rounding_db(*both, 40, ()) < -10
+
+
 @pytest.mark.parametrize(
-    ("cause", "variant", "by_float32"),
+    ("variant", "cause", "like"),
     [
-        ("conversion", "int8", False),
-        ("kernels", "int8", False),
-        ("kernels", "float16", True),  # weights are stored so; kernels here compute in float32
-        ("conversion", "float16", False),
-        ("device", "float16", False),
+        ("float32", "conversion", "float32"),
+        ("float32", "device", "float32"),
+        ("float16", "conversion", "floor"),
+        ("float16", "kernels", "float32"),  # weights are stored so; kernels here compute in float32
+        ("float16", "device", "floor"),
+        ("int8", "conversion", "floor"),
+        ("int8", "delegate", "rounding"),
+        ("mlprogram_palettized_6bit", "conversion", "published"),
     ],
 )
-def test_what_rounding_may_do_depends_on_the_step(cause: str, variant: str, by_float32: bool) -> None:
-    assert chain.expected(cause, VARIANTS[variant], 30.0) == (chain.FLOAT32_DB if by_float32 else 30.0)
+def test_what_rounding_explains_depends_on_the_step(lab: Lab, variant: str, cause: str, like: str) -> None:
+    case = _case(variant, EVALUATOR if variant.startswith("ml") else "host/litert-xnnpack")
+    path, facts = lab.artifact(case)
+    fair, hard = probes(lab, case, path, facts.sha256)
+    feed = _joined(fair, hard)
+    found = chain._explained(lab, case, path, feed, fair.count)(cause)
+    if like in ("float32", "published"):
+        assert found == {"float32": chain.FLOAT32_DB, "published": 15.0}[like]
+        return
+    rounded = lab.floors(case.spec).rounded(case.variant, feed)
+    original = lab.subject(case.spec).original.answers(feed)
+    assert not isinstance(rounded, str)
+    pair = (next(iter(side.values())) for side in (original, rounded))
+    floor = metrics.error_stats(*pair).sqnr_db
+    assert (found == pytest.approx(floor)) is (like == "floor")
+    assert found >= floor - 1e-6
 
 
 def test_a_delegate_that_is_off_is_told_from_the_rounding_of_int8(
