@@ -66,6 +66,7 @@ _NONE = {
     ),
     "mlprogram_palettized_6bit": "which 64 values a palette takes is the converter's choice, not rounding",
 }
+_ANSWERS_IN_FLOAT16 = ("mlprogram_float16", "mlprogram_int8_weights")
 _CODE = (rounding.__file__,)
 _RANGES_CODE = (str(Path(__file__).parent / "runtimes" / "ranges.py"),)
 
@@ -117,9 +118,10 @@ class Floors:
             return words
         calibration = self.feeds.calibration().sha256 if variant.calibrated else None
         key: dict[str, object] = {"of": sha256, "variant": variant.name, "calibration": calibration}
-        return self._kept(
+        found = self._kept(
             key, feed, lambda: self._run(RECIPES[variant.name](source.read_bytes(), self.ranges), feed)
         )
+        return _stored_as_float16(found) if variant.name in _ANSWERS_IN_FLOAT16 else found
 
     def ranges(self) -> Array:
         """What each tensor of the float32 conversion reaches on the calibration samples, (tensors, 2)."""
@@ -202,6 +204,11 @@ class Floors:
 
     def _worker(self) -> Worker:
         return self.pool.worker(runtimes.ENGINES[ENGINE].worker)
+
+
+def _stored_as_float16(answers: Answers) -> Answers:
+    """Below 6e-5 float16 has ever fewer bits, which splitting keeps: small probabilities lose most."""
+    return {name: values.astype(np.float16).astype(values.dtype) for name, values in answers.items()}
 
 
 @contextmanager

@@ -71,6 +71,17 @@ def test_a_planted_fault_lies_below_the_floor(
         assert f"the first {GENERATED} generated inputs" in finding.message
 
 
+def test_a_program_in_float16_answers_in_float16(floors: Floors) -> None:
+    """Small probabilities lose most of their bits there: their logarithms are compared."""
+
+    def off(variant: str) -> float:
+        (values,) = floors.rounded(VARIANTS[variant], floors.feeds.evaluation().first(SAMPLES)).values()  # type: ignore[union-attr]
+        return float(np.abs(values - values.astype(np.float16)).max())
+
+    assert off("mlprogram_float16") == 0
+    assert off("float16") > 0  # TFLite stores weights so, and answers in float32
+
+
 def test_answers_and_ranges_are_computed_once(floors: Floors, monkeypatch: pytest.MonkeyPatch) -> None:
     first = floors.answers(VARIANTS["int8"])
     assert not isinstance(first, str)
