@@ -136,7 +136,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.disagreements.case",
         "suite.benchmark_file",
     ),
-    ("suite.seeded", "suite.glance"),
+    ("suite.seeded", "suite.glance", "suite.equivalence"),
     ("suite.faulty",),
     ("suite.prove",),
     ("suite.commands", "suite.__main__"),
