@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from suite.converters.flatbuffer import Flatbuffer
@@ -50,7 +52,7 @@ def channel_scale_wrong(model: Flatbuffer) -> None:
 
 def low_bits_flipped(model: Flatbuffer) -> None:
     """The low bits of every weight are wrong: half of a float32's mantissa, one bit of an int8."""
-    for operator in model.layers():
+    for operator in _some_layers(model):
         values = model.constant(operator.inputs[1])
         if values.dtype == np.float32:
             model.put(operator.inputs[1], (values.view(np.uint32) ^ np.uint32(0xFFF)).view(np.float32))
@@ -63,13 +65,19 @@ def low_bits_flipped(model: Flatbuffer) -> None:
 def other_checkpoint(model: Flatbuffer) -> None:
     """The weights are of another checkpoint: each differs by a tenth of its layer's deviation."""
     random = np.random.default_rng(0)
-    for operator in model.layers():
+    for operator in _some_layers(model):
         values = model.constant(operator.inputs[1])
         noise = random.normal(0, 0.1 * float(values.astype(np.float64).std()), values.shape)
         moved = values + noise
         if values.dtype == np.int8:
             moved = np.clip(np.rint(moved), -127, 127)
         model.put(operator.inputs[1], moved)
+
+
+def _some_layers(model: Flatbuffer) -> list[Any]:
+    """All layers whose weights are plain numbers; Inapplicable where there is none."""
+    middle(model.layers(), "layer whose weights are plain numbers")
+    return model.layers()
 
 
 FAULTS = (
