@@ -21,6 +21,7 @@ from suite.original import Original
 from suite.spec import Dataset, ModelSpec
 
 AS_IT_IS = 0  # the seed of the bundled weights and the data set's own split
+MANY_TIMES, HEAVY_TURNS = 20, 3  # the work of the lightest model; turns of which a heavier one has one
 
 
 class SeededLab(Lab):
@@ -70,16 +71,22 @@ def alarms(
 
 
 def plan(cases: Sequence[Case], runs: int, seed: int = 0) -> list[tuple[int, tuple[Case, ...]]]:
-    """Seeds, each with cases of one model: every case as it is, and `runs` seeded ones, all in turns."""
+    """Seeds, each with cases of one model: every case as it is, and `runs` seeded ones, all in turns.
+
+    Models that take MANY_TIMES the work of the lightest have one of HEAVY_TURNS:
+    their runs are nearly all of what a proof costs.
+    """
     models = _by_model(cases)
     planned = [(AS_IT_IS, own) for own in models]
-    left, number = runs, seed + 1
+    lightest = min((own[0].spec.gmacs for own in models), default=0.0)
+    left, turn = runs, 0
     while left > 0:
         for own in models:
-            if taken := own[:left]:
-                planned.append((number, taken))
+            heavy = own[0].spec.gmacs > MANY_TIMES * lightest
+            if taken := () if heavy and turn % HEAVY_TURNS else own[:left]:
+                planned.append((seed + 1 + turn, taken))
                 left -= len(taken)
-        number += 1
+        turn += 1
     return planned
 
 
