@@ -243,6 +243,8 @@ def beside(tolerance: Tolerance, floor: Floor | None, generated: Floor | None = 
     inputs alike. A bound that someone stated stands as it is: whoever stated it
     knew the model.
     """
+    if floor is None and generated is None:
+        return tolerance
     explained = {
         **_explained_by(floor, tolerance.floor_margin_db),
         **{

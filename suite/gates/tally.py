@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from suite.gates.case import judge_case
@@ -40,7 +40,7 @@ class Tally:
         self, thresholds: Thresholds, warnings: Sequence[str] = (), also: Sequence[Finding] = ()
     ) -> Verdict:
         """The word on them as a whole run; `warnings` and findings of `also` are carried over."""
-        findings = (*self.findings, *also, *(() if self.proven else (_nothing_proven(self.case_ids),)))
+        findings = (*self.findings, *also, *(() if self.proven else (_nothing_proven(len(self.case_ids)),)))
         misspelt = thresholds.misspelt(case_id.partition("/")[0] for case_id in self.case_ids)
         counts = {str(status): self.counts[status] for status in Status if status in self.counts}
         return Verdict(
@@ -66,8 +66,7 @@ def _proven(record: Record) -> bool:
     return any(result.status is Status.PASSED for result in record.checks.values())
 
 
-def _nothing_proven(case_ids: Iterable[str]) -> Finding:
-    count = len(tuple(case_ids))
+def _nothing_proven(count: int) -> Finding:
     what = f"None of {count} cases has a check that passed" if count else "The run holds no case"
     advice = "See what was selected (--models, --variants, -m), and why it was skipped."
     return Finding(gate=Gate.NOTHING, message=f"{what}, so nothing is proven. {advice}", obtained=0, limit=1)
