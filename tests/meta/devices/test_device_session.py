@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from suite.record import Stage
 from suite.runtimes.base import CameraPlan, TensorInfo, TimingPolicy
 from suite.spec import ImageInput
 from tests.meta.conftest import Subject
+from tests.meta.devices.moments import runs, sent_to, unplugged
 from tests.meta.devices.relay import relay
 
 QUICK = TimingPolicy(warmup_min_runs=2, warmup_min_seconds=0, min_runs=5, max_runs=5, min_seconds=0)
@@ -302,8 +302,10 @@ def test_a_phone_killed_while_it_runs_comes_back(
 ) -> None:
     with standin.standins() as (other,), Device(other.serial, other.adb) as device:
         there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, "exec sleep 77"))
-        threading.Timer(0.7, other.unplug).start()
-        with pytest.raises(StagedError, match=f"{other.serial}: running") as caught:
+        with (
+            unplugged(other, lambda: runs(other)),
+            pytest.raises(StagedError, match=f"{other.serial}: running") as caught,
+        ):
             there.run_many({"image": images})
         assert caught.value.stage is Stage.RUN
         for _ in range(2):  # as the first case that comes after, and as all others while it is away
@@ -320,8 +322,10 @@ def test_a_phone_killed_while_it_is_sent_to_is_explained(phone: StandIn, tmp_pat
     with endless.open("wb") as file:
         file.truncate(2 << 30)
     with standin.standins() as (other,), Device(other.serial, other.adb) as device:
-        threading.Timer(0.3, other.unplug).start()
-        with pytest.raises(StagedError, match="sending endless failed") as caught:
+        with (
+            unplugged(other, lambda: sent_to(other, "endless")),
+            pytest.raises(StagedError, match="sending endless failed") as caught,
+        ):
             device.push(endless, "endless", stage=Stage.LOAD)
         assert caught.value.stage is Stage.LOAD
 

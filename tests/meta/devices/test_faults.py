@@ -28,6 +28,7 @@ from suite.devices.standin import StandIn
 from suite.errors import StagedError
 from suite.record import Check, Stage, Status
 from tests.meta.devices.conftest import skipped_where_lacking
+from tests.meta.devices.moments import ours, runs, sent_to, unplugged
 from tests.meta.devices.test_benchmark_model import said, tool
 from tests.meta.devices.test_device_session import left_on
 from tests.meta.product import ROOT, Product
@@ -75,11 +76,6 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> No
         time.sleep(0.002)
 
 
-def ours(phone: StandIn) -> Path:
-    """Our directory on the phone, as this machine sees it."""
-    return phone.folder / "data" / "local" / "tmp" / "pocketproof"
-
-
 def errors(report: Path) -> list[tuple[Stage, str]]:
     """Stage and message of every check that has ended badly so far."""
     results = report / store.RESULTS
@@ -92,21 +88,14 @@ def errors(report: Path) -> list[tuple[Stage, str]]:
 
 def pushing(phone: StandIn) -> bool:
     """Whether the library is on its way."""
-    library = ours(phone) / "runner" / "liblitert-lm.so"
-    return library.exists()
-
-
-def timing(phone: StandIn) -> bool:
-    """Whether the runner runs."""
-    number = ours(phone) / "runner.pid"
-    return number.exists() and number.stat().st_size > 0
+    return sent_to(phone, "runner/liblitert-lm.so")
 
 
 @pytest.mark.parametrize(
     ("moment", "check", "stage", "said"),
     [
         (pushing, Check.PARITY, Stage.LOAD, "sending runner/liblitert-lm.so failed"),
-        (timing, Check.BENCHMARK, Stage.RUN, "running `cd /data/local/tmp/pocketproof/runner"),
+        (runs, Check.BENCHMARK, Stage.RUN, "running `cd /data/local/tmp/pocketproof/runner"),
     ],
 )
 def test_a_phone_that_goes_costs_its_case_and_is_used_again_when_it_comes_back(
@@ -264,7 +253,7 @@ def test_a_server_that_goes_costs_the_cases_that_come_after(
     product: Product,
 ) -> None:
     with running(product, "-m", "android and benchmark", "--adb-host", str(other.adb)) as (process, report):
-        until(lambda: timing(other), process)
+        until(lambda: runs(other), process)
         wire.client(other.adb).server_kill()
         text = process.communicate(timeout=300)[0]
     assert process.returncode == 1, text
@@ -285,7 +274,7 @@ def test_ctrl_c_leaves_nothing_on_the_phone(
         process,
         report,
     ):
-        until(lambda: timing(other), process)
+        until(lambda: runs(other), process)
         process.send_signal(signal.SIGINT)
         text = process.communicate(timeout=300)[0]
     assert process.returncode == 2, text
@@ -409,17 +398,11 @@ def test_a_phone_killed_while_it_is_fetched_from_is_explained(other: StandIn, tm
         with (ours(other) / "endless").open("wb") as file:
             file.truncate(4 << 30)
         target = tmp_path / "endless"
-        killer = subprocess.Popen(["true"])
-        killer.wait()
-        pid = os.fork()
-        if pid == 0:
-            while not (target.exists() and target.stat().st_size):
-                time.sleep(0.002)
-            os.killpg(other.process.pid, signal.SIGKILL)
-            os._exit(0)
-        with pytest.raises(StagedError, match="fetching endless failed") as caught:
+        with (
+            unplugged(other, lambda: target.exists() and target.stat().st_size > 0),
+            pytest.raises(StagedError, match="fetching endless failed") as caught,
+        ):
             device.pull("endless", target, stage=Stage.RUN)
-        os.waitpid(pid, 0)
         assert caught.value.stage is Stage.RUN
 
 

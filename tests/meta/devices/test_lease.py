@@ -152,12 +152,12 @@ def test_whoever_is_not_heard_of_loses_the_phone_until_it_is_free_again(
 
 
 def test_whoever_is_heard_of_keeps_it(spare: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "UNHEARD_SECONDS", 2)
+    monkeypatch.setattr(lease, "UNHEARD_SECONDS", 3)
     with Device(spare.serial, spare.adb) as awake:
-        for _ in range(8):
-            awake.shell("sleep 0.4", stage=Stage.RUN, timeout=1)
+        for _ in range(16):  # longer in all than UNHEARD_SECONDS and the time that one may take
+            awake.shell("sleep 0.4", stage=Stage.RUN, timeout=3)
         assert not awake._lock.lost
-        awake.shell("sleep 3", stage=Stage.RUN)  # which may take as long as SILENCE_SECONDS
+        awake.shell("sleep 4", stage=Stage.RUN)  # which may take as long as SILENCE_SECONDS
         assert not awake._lock.lost
 
 
