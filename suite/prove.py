@@ -76,6 +76,7 @@ class Proof:
     good_runs: int
     alarms: tuple[str, ...]  # of good runs, as case and message
     errors: tuple[str, ...] = ()  # of good runs that came to no verdict
+    one_in: int = 1  # each fault was planted in one of so many cases: more than 1 is a sample
 
     @property
     def kill_rate(self) -> float | None:
@@ -97,6 +98,7 @@ class Proof:
             "kill_rate": self.kill_rate,
             "false_alarms": len(self.alarms),
             "good_runs": self.good_runs,
+            "one_in": self.one_in,
             "alarms": self.alarms,
             "equivalent": sum(one.equivalent for one in self.outcomes),
             "not_exercised": sum(one.not_exercised for one in self.outcomes),
@@ -116,15 +118,18 @@ def prove(
     *,
     scratch: Path,
     good_runs: int = GOOD_RUNS,
+    one_in: int = 1,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Proof:
     """Plant every fault in every case's artifact; hold seeded good conversions to the same gate.
 
-    The labs work at the same time, each on some faults of one case, or on one seed of one model.
+    Of many cases, `one_in` plants each fault in one of so many, in turns. The
+    labs work at the same time, each on some faults of one case, or on one seed of one model.
     """
-    if good_runs < 1:
-        raise UsageError(f"--good-runs {good_runs}: expected 1 or more")
+    for option, given in (("--good-runs", good_runs), ("--one-in", one_in)):
+        if given < 1:
+            raise UsageError(f"{option} {given}: expected 1 or more")
     files = {case.id: labs[0].artifact(case)[0] for case in cases}
 
     def part(lab: FaultyLab, case: Case, some: Sequence[Fault]) -> list[Outcome]:
@@ -144,17 +149,17 @@ def prove(
         return list(seeded.alarms(lab, number, some, lambda case: judged(lab, case)[0]))
 
     plan = seeded.plan(cases, good_runs, seed)
-    largest = sorted(
-        cases, key=lambda case: case.spec.gmacs or 0.0, reverse=True
-    )  # what is left last is quick
+    turns = [(case, in_turn(faults, one_in, turn)) for turn, case in enumerate(cases)]
+    turns.sort(key=lambda turn: turn[0].spec.gmacs or 0.0, reverse=True)  # what is left last is quick
     with _shared(labs) as shared:
-        planted = shared(part, [(case, some) for case in largest for some in batched(faults, PART)])
+        planted = shared(part, [(case, some) for case, own in turns for some in batched(own, PART)])
         found = [alarm for alarms in shared(judge, plan) for alarm in alarms]
     return Proof(
         outcomes=tuple(outcome for outcomes in planted for outcome in outcomes),
         good_runs=good_runs,
         alarms=tuple(alarm.text for alarm in found if not alarm.broken),
         errors=tuple(alarm.text for alarm in found if alarm.broken),
+        one_in=one_in,
     )
 
 
@@ -178,6 +183,11 @@ def _shared(labs: Sequence[FaultyLab]) -> Iterator[Callable[..., list[Any]]]:
 
     with ThreadPoolExecutor(len(labs)) as threads:
         yield lambda work, tasks: list(threads.map(partial(one, work), tasks))
+
+
+def in_turn(faults: Sequence[Fault], one_in: int, turn: int) -> Sequence[Fault]:
+    """Each fault once in so many turns, the next fault a turn later."""
+    return [fault for place, fault in enumerate(faults) if (place + turn) % one_in == 0]
 
 
 def batched(faults: Sequence[Fault], size: int) -> Iterator[tuple[Fault, ...]]:

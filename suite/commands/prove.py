@@ -57,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="seeded good conversions in all, of every model and variant in turns (default: %(default)s)",
     )
+    parser.add_argument(
+        "--one-in",
+        type=int,
+        default=1,
+        metavar="N",
+        help="plant each fault in one of N cases, in turns: a sample, of many models (default: in each)",
+    )
     parser.add_argument("--fixtures-dir", type=Path, metavar="DIR", help="model fixtures (default: bundled)")
     parser.add_argument("--report-dir", type=Path, metavar="DIR", help="default: reports/<time>-prove")
     parser.add_argument("--config", type=Path, metavar="FILE", help="pyproject.toml with thresholds")
@@ -96,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
                 select(_names(arguments.faults)),
                 scratch=Path(scratch),
                 good_runs=arguments.good_runs,
+                one_in=arguments.one_in,
                 say=partial(print, flush=True),  # one line in seconds, also into a file
             )
     finally:
@@ -118,8 +126,9 @@ def _write(proof: Proof, folder: Path | None) -> Path:
 def _conclude(proof: Proof, place: Path) -> None:
     rate = "nothing was planted" if proof.kill_rate is None else f"kill rate {proof.kill_rate:.1%}"
     said = proof.as_json()
+    sample = f" (a sample: each fault in one of {proof.one_in} cases)" if proof.one_in > 1 else ""
     print(
-        f"{rate}, {said['equivalent']} equivalent, {said['not_exercised']} not exercised by these inputs; "
+        f"{rate}{sample}, {said['equivalent']} equivalent, {said['not_exercised']} not exercised by these inputs; "
         f"{len(proof.alarms)} false alarms in {proof.good_runs} good runs; {place}"
     )
     for one in proof.outcomes:

@@ -381,6 +381,8 @@ def _words(policy: TimingPolicy) -> tuple[str, ...]:
         f"max_runs={policy.max_runs}",
         f"min_ms={round(policy.min_seconds * 1000)}",
         f"max_ms={round(policy.max_seconds * 1000)}",
+        f"few_runs={policy.few_runs}",
+        f"few_max_ms={round(policy.few_max_seconds * 1000)}",
     )
 
 

@@ -39,7 +39,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingPolicy:
-    """How long to measure: at least `min_runs` and `min_seconds`, never beyond `max_seconds` or `max_runs`.
+    """How long to measure: at least `min_runs` and `min_seconds`, not beyond `max_seconds` or `max_runs`.
+
+    A model so slow that `max_seconds` hold fewer than `few_runs`, of which no spread could be told, is
+    measured until there are so many, but not beyond `few_max_seconds`.
 
     Warm-up ends when a block of inferences is less than 5 % quicker than the
     one before it, within its own bounds. The defaults are those of TensorFlow
@@ -55,6 +58,8 @@ class TimingPolicy:
     max_runs: int = 1024
     min_seconds: float = 1.0
     max_seconds: float = 30.0
+    few_runs: int = 10
+    few_max_seconds: float = 150.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

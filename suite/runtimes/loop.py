@@ -26,7 +26,8 @@ def timed(invoke: Callable[[], object], policy: TimingPolicy, *, threads: int, l
         all_start = all_cpu_ns()
         cpu_start, wall_start = cpu_ns(), time.perf_counter_ns()
         runs = policy.min_runs, policy.max_runs
-        samples_ns = _repeat(invoke, runs, policy.min_seconds, policy.max_seconds)
+        few = policy.few_runs, policy.few_max_seconds
+        samples_ns = _repeat(invoke, runs, policy.min_seconds, policy.max_seconds, few)
         taken_ns, wall_ns = cpu_ns() - cpu_start, time.perf_counter_ns() - wall_start
         all_end = all_cpu_ns()
     finally:
@@ -73,16 +74,26 @@ def _sample(invoke: Callable[[], object]) -> int:
 
 
 def _repeat(
-    invoke: Callable[[], object], runs: tuple[int, int], seconds: float, cap_seconds: float
+    invoke: Callable[[], object],
+    runs: tuple[int, int],
+    seconds: float,
+    cap_seconds: float,
+    few: tuple[int, float] = (0, 0.0),
 ) -> list[int]:
-    """Sample until both the fewest of `runs` and `seconds` are reached, or the most of them, or the cap."""
+    """Sample until both the fewest of `runs` and `seconds` are reached, or the most of them, or the cap.
+
+    `few` is how many samples go beyond the cap, and for how many seconds.
+    """
     fewest, most = runs
     clock = time.perf_counter_ns
     start = clock()
-    enough, cap = start + int(seconds * 1e9), start + int(cap_seconds * 1e9)
+    limits = seconds, cap_seconds, max(cap_seconds, few[1])
+    enough, cap, last = (start + int(limit * 1e9) for limit in limits)
     samples: list[int] = []
     end = start
-    while (len(samples) < fewest or end < enough) and len(samples) < most and end < cap:
+    while (len(samples) < fewest or end < enough) and len(samples) < most:
+        if end >= (last if len(samples) < few[0] else cap):
+            break
         begin = clock()
         invoke()
         end = clock()

@@ -2,6 +2,7 @@
 
 python -m tests.bench.prove                    the smoke models, as the command does it unless told
 python -m tests.bench.prove all                all ten, some hours
+python -m tests.bench.prove all --one-in 4     all ten, each fault in one variant of each, in turns
 python -m tests.bench.prove resnet50,squeezenet --variants float32
 
 Runs the command itself, in a process of its own, and reads the prove.json that
@@ -40,7 +41,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as folder:
         command = [sys.executable, "-m", "suite", "prove", f"--report-dir={folder}", *chosen, *options]
         start = time.perf_counter()
-        subprocess.run([*command, f"--good-runs={good_runs}"], check=False, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, f"--good-runs={good_runs}"], check=False)  # a line a fault, as it comes
         took = time.perf_counter() - start
         written = Path(folder) / "prove.json"
         if not written.is_file():
@@ -76,10 +77,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.prove", description=__doc__)
     parser.add_argument("models", nargs="?", default="", metavar="GLOB[,GLOB]|all")
     parser.add_argument("--variants", default="", metavar="LIST")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="default: %(default)s")
     parser.add_argument("--good-runs", type=int, metavar="N", help="default: 100; of named models 10")
     given = parser.parse_args()
     if not given.models and not given.variants and given.good_runs is None:
         sys.exit(0 if main() else 1)
-    more = (f"--variants={given.variants}",) if given.variants else ()
+    more = (f"--one-in={given.one_in}", *((f"--variants={given.variants}",) if given.variants else ()))
     wanted = "*" if given.models == "all" else given.models
     sys.exit(0 if measure(wanted, RATE if wanted else SMOKE_RATE, given.good_runs or 10, None, more) else 1)

@@ -10,6 +10,7 @@ import pytest
 
 from suite.runtimes import loop
 from suite.runtimes.base import Timing, TimingPolicy
+from suite.stats import FEWEST_TO_JUDGE
 
 QUICK = TimingPolicy(warmup_min_runs=2, warmup_min_seconds=0, min_runs=10, min_seconds=0)
 
@@ -114,10 +115,20 @@ def test_a_quick_model_is_measured_for_the_whole_time(monkeypatch: pytest.Monkey
 
 def test_a_slow_model_is_measured_until_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     invoke = Steady(milliseconds=30).on_its_own_clock(monkeypatch)
-    policy = TimingPolicy(warmup_min_seconds=0, min_runs=1000, min_seconds=60, max_seconds=0.1)
+    policy = TimingPolicy(warmup_min_seconds=0, min_runs=1000, min_seconds=60, max_seconds=0.4)
     timing = timed(invoke, policy)
-    assert timing.samples_ns == (30_000_000,) * 4
-    assert timing.wall_ns == 120_000_000
+    assert timing.samples_ns == (30_000_000,) * 14
+    assert timing.wall_ns == 420_000_000
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(150.0, 10), (20.0, 5), (1.0, 3)])
+def test_of_a_very_slow_model_there_are_as_many_samples_as_show_their_spread(
+    longest: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke = Steady(milliseconds=4000).on_its_own_clock(monkeypatch)
+    policy = TimingPolicy(max_seconds=10, few_max_seconds=longest)
+    assert policy.few_runs == FEWEST_TO_JUDGE
+    assert len(timed(invoke, policy).samples_ns) == expected
 
 
 def test_no_garbage_is_collected_within_samples_and_it_is_again_after() -> None:

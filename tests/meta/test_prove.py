@@ -241,6 +241,14 @@ def test_threads_outlive_what_they_started() -> None:
         assert shared(lambda lab, number: number + 1, [(1,), (2,), (3,)]) == [2, 3, 4]
 
 
+def test_in_turns_each_fault_comes_in_one_of_so_many_cases() -> None:
+    turns = [prove.in_turn(FAULTS, 4, turn) for turn in range(4)]
+    assert sorted(fault.name for turn in turns for fault in turn) == sorted(fault.name for fault in FAULTS)
+    assert max(map(len, turns)) - min(map(len, turns)) <= 1
+    assert prove.in_turn(FAULTS, 4, 4) == turns[0]
+    assert prove.in_turn(FAULTS, 1, 3) == list(FAULTS)
+
+
 PLANTED = (
     "channels_exchanged,duplicate_names,layer_transposed,softmax_doubled,truncated,folded_twice,"
     "calibrated_on_zeros,label_file_lost,labels_shuffled,normalisation_lost"
@@ -289,6 +297,18 @@ def blind(tmp_path: Path) -> Callable[[], Path]:
         return path
 
     return write
+
+
+@pytest.mark.parametrize("option", ["--one-in", "--good-runs"])
+def test_a_proof_of_nothing_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "--models=digits_cnn", option, "0"]) == 2
+    assert f"{option} 0: expected 1 or more" in capsys.readouterr().err
+
+
+def test_a_sample_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, found = _run(tmp_path, "--faults=layer_zeroed,truncated", "--one-in=2", "--good-runs=1")
+    assert (status, found["one_in"], len(found["faults"])) == (0, 2, 1)
+    assert "(a sample: each fault in one of 2 cases)" in capsys.readouterr().out
 
 
 def test_an_unknown_fault_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ static const char *library, *model, *input, *output;
 static long long count, threads = 1, xnnpack = 1;
 static long long limit_s = 900;  // then the process ends itself, also when nobody waits for it any more
 static long long warmup_min_runs, warmup_max_runs = 1024, warmup_min_ms, warmup_max_ms = 10000;
-static long long min_runs, max_runs = 1024, min_ms, max_ms = 30000;
+static long long min_runs, max_runs = 1024, min_ms, max_ms = 30000, few_runs, few_max_ms;
 static Plan plan;  // fps 0: no camera
 
 static const struct { const char* name; const char** text; long long* number; } settings[] = {
@@ -73,6 +73,7 @@ static const struct { const char* name; const char** text; long long* number; } 
     {"warmup_max_ms", 0, &warmup_max_ms},
     {"min_runs", 0, &min_runs}, {"max_runs", 0, &max_runs},
     {"min_ms", 0, &min_ms},     {"max_ms", 0, &max_ms},
+    {"few_runs", 0, &few_runs}, {"few_max_ms", 0, &few_max_ms},
     {"fps", 0, &plan.fps},      {"inferences", 0, &plan.inferences},
     {"least_ms", 0, &plan.least_ms},          {"most_ms", 0, &plan.most_ms},
     {"frame_height", 0, &photo.frame_height}, {"frame_width", 0, &photo.frame_width},
@@ -239,10 +240,12 @@ static void run_camera(void) {
   if (fclose(kept)) fail("run", "cannot write %s: %m", output);
 }
 
-// Until the fewest runs and milliseconds are reached, or the most runs, or the cap; returns how many.
-static long long repeat(long long* samples, long long fewest, long long most, long long enough_ns, long long cap_ns) {
+// Until the fewest runs and milliseconds are reached, or the most runs, or the cap, which holds for `few`
+// runs later; returns how many.
+static long long repeat(long long* samples, long long fewest, long long most, long long enough_ns, long long cap_ns,
+                        long long few, long long few_cap_ns) {
   long long start = now_ns(CLOCK_MONOTONIC), end = start, n = 0;
-  while ((n < fewest || end < start + enough_ns) && n < most && end < start + cap_ns) {
+  while ((n < fewest || end < start + enough_ns) && n < most && end < start + (n < few ? few_cap_ns : cap_ns)) {
     samples[n++] = invoke();
     end = now_ns(CLOCK_MONOTONIC);
   }
@@ -268,7 +271,7 @@ static long long warm_up(long long* samples) {
   if (!fewest && !enough) return 0;
   long long cap = now_ns(CLOCK_MONOTONIC) + warmup_max_ms * MS;
   for (long long left; n < warmup_max_runs && (left = cap - now_ns(CLOCK_MONOTONIC)) > 0;) {
-    long long count = repeat(samples + n, fewest, warmup_max_runs - n, enough, left);
+    long long count = repeat(samples + n, fewest, warmup_max_runs - n, enough, left, 0, 0);
     long long quickness = median(samples + n, count);
     n += count;
     if (last && quickness * 100 > last * 95) break;
@@ -349,7 +352,7 @@ static void run_timed(void) {
     warmups = warm_up(warmup);
     all = all_cpu_ns();
     long long cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC);
-    runs = repeat(samples, min_runs, max_runs, min_ms * MS, max_ms * MS);
+    runs = repeat(samples, min_runs, max_runs, min_ms * MS, max_ms * MS, few_runs, few_max_ms * MS);
     cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     wall_ns = now_ns(CLOCK_MONOTONIC) - wall;
     all = all < 0 ? all : all_cpu_ns() - all;

@@ -116,6 +116,12 @@ def test_it_tells_what_other_processes_took(run: Run) -> None:
     assert busy["all_cpu_ns"] - busy["cpu_ns"] > 0.2 * busy["wall_ns"]
 
 
+def test_a_cap_that_is_met_too_soon_leaves_some_runs(run: Run) -> None:
+    capped = {"min_runs": 50, "max_ms": 0}
+    assert len(run(**capped)[1]["samples_ns"]) == 0
+    assert len(run(**capped, few_runs=10, few_max_ms=60_000)[1]["samples_ns"]) == 10
+
+
 def test_without_min_runs_nothing_is_timed(run: Run) -> None:
     assert run()[1]["samples_ns"] == []
 

@@ -131,6 +131,7 @@ def test_whoever_is_not_heard_of_loses_the_phone_until_it_is_free_again(
     monkeypatch.setattr(lease, "UNHEARD_SECONDS", 1)
     with relay(spare.adb, bytes) as line, Device(spare.serial, line) as asleep:
         asleep.install({"file": file})
+        asleep.shell("true", stage=Stage.RUN, timeout=3)  # how long it may be silent goes by its last words
         while not asleep._lock.lost:
             time.sleep(0.05)
         monkeypatch.undo()
