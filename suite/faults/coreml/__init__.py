@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from suite.card import Norm
-from suite.faults.coreml import batchnorm, contract, graph, weights
+from suite.faults.coreml import batchnorm, contract, graph, quantisation, weights
 from suite.faults.coreml.package import Package
 
 Mutation = Callable[[Package], None]
@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = {
     "preprocessing": contract.FAULTS,
     "weights": weights.FAULTS,
     "graph": graph.FAULTS,
+    "quantisation": quantisation.FAULTS,
 }
 
 

@@ -104,7 +104,12 @@ class Package:
     # --- constants ------------------------------------------------------------------
 
     def value(self, operation: Any, argument: str) -> Any:
-        """The message of a constant argument; None where it is computed, packed or not given."""
+        """The message of a constant argument; None where it is computed, packed or not given.
+
+        What unpacks weights holds its own, as attributes where it is iOS16's.
+        """
+        if argument in operation.attributes:
+            return operation.attributes[argument]
         for binding in operation.inputs[argument].arguments if argument in operation.inputs else ():
             if binding.WhichOneof("binding") == "value":
                 return binding.value
@@ -134,36 +139,25 @@ class Package:
         message = self.value(operation, argument)
         now = self._saved.array(message)
         data = np.ascontiguousarray(values, now.dtype).reshape(now.shape)
-        binding = operation.inputs[argument].arguments[0]
-        shared = (
-            binding.WhichOneof("binding") == "name"
-            and sum(one.name == binding.name for one in self.bindings()) > 1
-        )
-        if message.WhichOneof("value") != "blobFileValue":
-            self.write_here(binding, data)
-        elif shared:
+        stored = message.WhichOneof("value") == "blobFileValue"
+        binding = None if argument in operation.attributes else operation.inputs[argument].arguments[0]
+        if stored and self._shared(binding):
             self._put_apart(operation, binding, data)
-        else:
+        elif stored:
             self._overwrite(message.blobFileValue.offset, data)
+        elif binding is None:
+            message.CopyFrom(_written(data))
+        else:
+            self.write_here(binding, data)
+
+    def _shared(self, binding: Any) -> bool:
+        """Whether other arguments name the same constant."""
+        named = binding is not None and binding.WhichOneof("binding") == "name"
+        return named and sum(one.name == binding.name for one in self.bindings()) > 1
 
     def write_here(self, binding: Any, values: Array) -> None:
         """Make an argument a constant that is written in the program itself."""
-        array = np.asarray(values)
-        made = binding.value.__class__()
-        made.type.tensorType.dataType = proto("MIL_pb2").DataType.Value(array.dtype.name.upper())
-        made.type.tensorType.rank = array.ndim
-        for size in array.shape:
-            made.type.tensorType.dimensions.add().constant.size = size
-        tensor, flat = made.immediateValue.tensor, array.reshape(-1).tolist()
-        if array.dtype == np.float32:
-            tensor.floats.values.extend(flat)
-        elif array.dtype == np.int32:
-            tensor.ints.values.extend(flat)
-        elif array.dtype == np.bool_:
-            tensor.bools.values.extend(flat)
-        else:
-            tensor.bytes.values = array.tobytes()
-        binding.value.CopyFrom(made)
+        binding.value.CopyFrom(_written(values))
 
     def set_text(self, operation: Any, argument: str, text: str) -> None:
         """Give one argument another string; operations that shared it keep theirs."""
@@ -220,3 +214,23 @@ class Package:
     def shape(self, operation: Any) -> tuple[int, ...]:
         """Of an operation's first answer, as declared."""
         return declared_type(operation.outputs[0].type).shape
+
+
+def _written(values: Array) -> Any:
+    """The message of a constant that is written in the program itself."""
+    array = np.asarray(values)
+    made = proto("MIL_pb2").Value()
+    made.type.tensorType.dataType = proto("MIL_pb2").DataType.Value(array.dtype.name.upper())
+    made.type.tensorType.rank = array.ndim
+    for size in array.shape:
+        made.type.tensorType.dimensions.add().constant.size = size
+    tensor, flat = made.immediateValue.tensor, array.reshape(-1).tolist()
+    if array.dtype == np.float32:
+        tensor.floats.values.extend(flat)
+    elif array.dtype == np.int32:
+        tensor.ints.values.extend(flat)
+    elif array.dtype == np.bool_:
+        tensor.bools.values.extend(flat)
+    else:
+        tensor.bytes.values = array.tobytes()
+    return made
