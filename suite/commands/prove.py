@@ -129,7 +129,8 @@ def _conclude(proof: Proof, place: Path) -> None:
     sample = f" (a sample: each fault in one of {proof.one_in} cases)" if proof.one_in > 1 else ""
     print(
         f"{rate}{sample}, {said['equivalent']} equivalent, "
-        f"{said['not_exercised']} not exercised by these inputs; {len(proof.alarms)} false alarms in {proof.good_runs} good runs; {place}"
+        f"{said['not_exercised']} not exercised by these inputs; "
+        f"{len(proof.alarms)} false alarms in {proof.good_runs} good runs; {place}"
     )
     for one in proof.outcomes:
         if one.survived:
