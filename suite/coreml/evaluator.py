@@ -24,7 +24,7 @@ from suite.coreml.images import Picture, picture, planes
 from suite.coreml.ops.elementwise import HELD
 from suite.coreml.plan import execute, outputs, widened
 from suite.coreml.program import Program, shape_fits
-from suite.coreml.saved import Declared, Saved, open_saved
+from suite.coreml.saved import Declared, Saved, open_saved, reading
 from suite.errors import CaseError, Unsupported, UsageError
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo
@@ -33,9 +33,7 @@ from suite.spec import Array
 if TYPE_CHECKING:
     from suite.coreml.network import Network
 
-_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError)
 NEWEST = 10  # specification version; iOS 26
-_NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
 
 class Evaluator:
@@ -51,18 +49,12 @@ class Evaluator:
         self._saved = saved
         description = saved.spec.description
         _check_version(saved)
-        kind = saved.spec.WhichOneof("Type")
-        if kind == "mlProgram":
+        if saved.program:
             self._plan: Program | Network = Program(saved)
-        elif kind in _NETWORKS:
+        else:
             from suite.coreml.network import Network  # all its layers; an ML program does without
 
             self._plan = Network(saved)
-        else:
-            raise Unsupported(
-                f"{saved.path.name} is a {kind}: the evaluator runs ML programs and neural networks",
-                stage=Stage.LOAD,
-            )
         self.pictures: dict[str, Picture] = {
             one.name: picture(one) for one in description.input if one.type.HasField("imageType")
         }
@@ -85,13 +77,8 @@ class Evaluator:
         Unsupported for operations that are not known.
         """
         saved = open_saved(Path(path))
-        try:
+        with reading(saved.path):
             return cls(saved)
-        except _UNREADABLE as error:  # in a place that no check of ours foresaw
-            raise CaseError(
-                f"{saved.path.name} is damaged: {type(error).__name__}: {str(error)[:200]}. Convert it again",
-                stage=Stage.LOAD,
-            ) from error
 
     def run(self, feed: Mapping[str, Any]) -> dict[str, Array]:
         """One inference, as an app would do it; outputs by name, the label of a classifier among them.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.coreml.saved import Saved, declared_type, open_saved
+from suite.coreml.saved import Saved, declared_type, open_saved, reading
 from suite.spec import DEPLOYMENT_TARGETS
 
 # Operators that hold or unpack constants; they compute nothing at run time.
@@ -51,6 +51,11 @@ class Weight:
 def inspect(path: Path) -> Inspection:
     """Read a .mlmodel or .mlpackage; CaseError where it is none or damaged."""
     saved = open_saved(path)
+    with reading(path):
+        return _read(saved)
+
+
+def _read(saved: Saved) -> Inspection:
     counts = _program_ops(saved) if saved.program else _network_ops(saved)
     return Inspection(
         ops={precision: dict(ops.most_common()) for precision, ops in sorted(counts.items())},

@@ -13,6 +13,7 @@ import math
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,23 @@ from typing import Any
 
 import numpy as np
 
-from suite.errors import CaseError
+from suite.errors import CaseError, Unsupported
 from suite.record import Stage
 from suite.spec import Array
 
 _PROTO = "suite_coreml_proto"
+_KINDS = ("mlProgram", "neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
+# What hostile files lead to in places that no check of ours foresaw.
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _SENTINEL = 0xDEADBEEF
 _HEADER_BYTES = 64  # of the weights file, and of each weight's own description in it
 # MIL's storage types (MILBlob/Blob/BlobDataType.hpp) and what NumPy calls them; sub-byte ones are packed.
@@ -141,8 +154,25 @@ def held_values(operation: Any) -> Iterator[Any]:
         yield from (one.value for one in argument.arguments if one.WhichOneof("binding") == "value")
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within it, whatever the content of a file leads to is the file's own damage: CaseError."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise _damaged(path, _told(error)) from error
+
+
 def open_saved(path: Path) -> Saved:
-    """Read a .mlmodel file or a .mlpackage folder; CaseError says what is wrong with it."""
+    """Read a .mlmodel file or a .mlpackage folder; CaseError says what is wrong with it.
+
+    Unsupported for what is neither an ML program nor a neural network.
+    """
+    with reading(path):
+        return _opened(path)
+
+
+def _opened(path: Path) -> Saved:
     model = _root_of(path) if path.is_dir() else path
     message = proto("Model_pb2").Model()
     try:
@@ -151,8 +181,15 @@ def open_saved(path: Path) -> Saved:
         raise _damaged(path, f"{model.name} cannot be read ({error.strerror})") from error
     except Exception as error:  # protobuf's DecodeError is another class in each of its implementations
         raise _damaged(path, f"{model.name} is no Core ML model ({type(error).__name__})") from error
-    if message.WhichOneof("Type") is None or not message.specificationVersion:
+    kind = message.WhichOneof("Type")
+    if kind is None or not message.specificationVersion:
         raise _damaged(path, f"{model.name} holds no model that coremltools knows; it may be newer")
+    if kind not in _KINDS:
+        raise Unsupported(
+            f"{path.name} is a {kind}, expected an ML program or a neural network. "
+            "Convert the model to one; of a pipeline, give the network within",
+            stage=Stage.LOAD,
+        )
     files: dict[str, Array] = {}
     folder = model.parent / "weights"
     for file in sorted(folder.iterdir()) if path.is_dir() and folder.is_dir() else []:
@@ -170,8 +207,8 @@ def _root_of(package: Path) -> Path:
         root = items["rootModelIdentifier"]
         paths = {name: PurePosixPath(item["path"]) for name, item in items["itemInfoEntries"].items()}
         model = paths[root]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(package, f"its Manifest.json is unclear ({type(error).__name__}: {error})") from error
+    except _UNREADABLE as error:
+        raise _damaged(package, f"its Manifest.json is unclear ({_told(error)})") from error
     data = (package / "Data").resolve()
     for item in paths.values():
         if ".." in item.parts or not (data / item).resolve().is_relative_to(data):
@@ -209,6 +246,10 @@ _PACKED = ("int4", "uint1", "uint2", "uint3", "uint4", "uint6", "float8e4m3fn", 
 def _numpy(dtype: str) -> Any:
     """NumPy's dtype; bytes where it has none."""
     return np.dtype("uint8" if dtype in _PACKED else "uint16" if dtype == "bfloat16" else dtype)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _damaged(path: Path, what: str) -> CaseError:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from suite.coreml.evaluator import Evaluator
+from suite.coreml.inspection import inspect
 from suite.errors import PocketproofError
 from tests.meta.coreml.writing import small, small_network
 
@@ -51,6 +52,7 @@ def main(kind: str, seed: int, count: int) -> None:
 def outcome(path: Path) -> str:
     """Refused with words, or answered; anything else raises."""
     try:
+        inspect(path)  # as --artifact does before all else
         model = Evaluator.open(path)
         feed = {one.name: np.ones([abs(size) for size in one.shape], np.float32) for one in model.inputs}
         model.run(feed)
@@ -129,6 +131,9 @@ def spoilt_manifest(draw: random.Random, path: Path) -> Path:
         '"x"',
         "",
         "{" * 2000,
+        "[" * 200_000,
+        text.replace("model.mlmodel", "\\u0000"),
+        text.replace("model.mlmodel", "m" * 300),
         text.replace("1", "2"),
         text.replace("com", ".."),
     )
@@ -204,7 +209,7 @@ def _drawn(field: Any, draw: random.Random) -> Any:
     if kind == field.CPPTYPE_BOOL:
         return draw.random() < 0.5
     if kind == field.CPPTYPE_ENUM:
-        return draw.choice([one.number for one in field.enum_type.values])
+        return draw.choice([*(one.number for one in field.enum_type.values), 999])
     if kind == field.CPPTYPE_STRING:
         word = draw.choice(WORDS)
         return word.encode() if field.type == field.TYPE_BYTES else word
