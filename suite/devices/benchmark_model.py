@@ -120,6 +120,15 @@ def _fetched(abi: str, cache: Cache) -> Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """What one line says of one delegate."""
+
+    name: str  # in the tool's words: "GPU"
+    complete: bool  # it took the whole graph, not a part or nothing of it
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What one run said; None where this build of the tool does not say it."""
 
@@ -130,8 +139,7 @@ class Told:
     summary_ms: Mapping[str, float]  # n, min, max, mean, std, and p5, p50, p95 of newer builds
     init_mb: float | None
     overall_mb: float | None
-    delegation: str  # "complete", "partial", "none", or "" where nothing was said
-    delegation_line: str
+    delegations: tuple[Delegation, ...]
 
 
 _NUMBER = r"([-+]?[\d.]+(?:e[-+]?\d+)?)"
@@ -142,10 +150,9 @@ _TIMINGS = re.compile(
 _MEMORY = re.compile(rf"(?:Memory|Peak memory) footprint.*\(MB\): init={_NUMBER} overall={_NUMBER}")
 _COUNT = re.compile(r"\bcount=\d+ .*")
 _DELEGATION = re.compile(
-    r"(?:Explicitly applied|Applied|Though) (?P<name>.+?) delegate.*?the model graph will "
-    r"(?P<how>be completely|be partially|not be) executed.*"
+    r"(?:Explicitly applied|Applied|Though) (\S+) delegate(?: is explicitly applied)?,(?: and)? "
+    r"the model graph will (be completely|be partially|not be) executed[^.\n]*"
 )
-_HOW = {"be completely": "complete", "be partially": "partial", "not be": "none"}
 _NAMES = {"median": "p50", "avg": "mean", "count": "n"}
 
 
@@ -156,7 +163,6 @@ def parse(text: str) -> Told:
         raise ValueError("it told no inference timings")
     init, first, warmup, mean = (float(number) for number in timings.groups())
     memory = _MEMORY.search(text)
-    delegation = _DELEGATION.search(text)
     counts = _COUNT.findall(text)
     return Told(
         init_us=init,
@@ -166,8 +172,10 @@ def parse(text: str) -> Told:
         summary_ms={"mean": mean / 1000, **(_summary(counts[-1]) if counts else {})},
         init_mb=float(memory[1]) if memory else None,
         overall_mb=float(memory[2]) if memory else None,
-        delegation=_HOW[delegation["how"]] if delegation else "",
-        delegation_line=delegation[0] if delegation else "",
+        delegations=tuple(
+            Delegation(name=one[1], complete=one[2] == "be completely", line=one[0])
+            for one in _DELEGATION.finditer(text)
+        ),
     )
 
 
@@ -183,10 +191,12 @@ def _summary(line: str) -> dict[str, float]:
 
 
 def check_delegation(told: Told, engine: str, where: str) -> None:
-    """CheckFailed unless the delegate of this engine took the whole graph."""
-    if engine not in DELEGATES or told.delegation == "complete":
+    """CheckFailed unless the delegate of this engine took the whole graph, by every line on it."""
+    own = [one for one in told.delegations if one.name.lower() == engine]
+    less = [one.line for one in own if not one.complete]
+    if engine not in DELEGATES or (own and not less):
         return
-    said = told.delegation_line or "nothing in the output says that it ran"
+    said = less[0] if less else "nothing in the output says that it ran"
     raise CheckFailed(
         f"{where}: the {engine.upper()} did not run the whole graph, so this is a measurement of the CPU: "
         f"{said}. Ship this variant for the CPU, or one whose operators the delegate takes",

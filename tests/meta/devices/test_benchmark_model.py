@@ -47,8 +47,11 @@ PARTIAL = (
     "INFO: Explicitly applied GPU delegate, and the model graph will be partially executed by the delegate "
     "w/ 3 delegate kernels.\n"
 )
-NONE = "INFO: Though NNAPI delegate is explicitly applied, the model graph will not be executed by the delegate.\n"  # noqa: E501
+NONE = (
+    "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate.\n"
+)
 OLD = "Applied GPU delegate, and the model graph will be completely executed w/ the delegate.\n"
+ON_CPU = COMPLETE.replace("GPU", "XNNPACK")
 
 
 def said(delegation: str = "", newer: str = "") -> str:
@@ -81,26 +84,40 @@ def test_an_older_build_tells_less() -> None:
     )
     told = parse(short)
     assert told.warmup_us == 1.00135e7
-    assert (told.init_mb, told.overall_mb, told.delegation) == (None, None, "")
+    assert (told.init_mb, told.overall_mb, told.delegations) == (None, None, ())
     with pytest.raises(ValueError, match="no inference timings"):
         parse("Segmentation fault")
 
 
 @pytest.mark.parametrize(
-    ("line", "how"),
-    [(COMPLETE, "complete"), (PARTIAL, "partial"), (NONE, "none"), (OLD, "complete"), ("", "")],
+    "lines", [COMPLETE, OLD, ON_CPU + COMPLETE, COMPLETE + PARTIAL.replace("GPU", "XNNPACK")]
 )
-def test_the_delegation_line_decides(line: str, how: str) -> None:
-    told = parse(said(line))
-    assert told.delegation == how
+def test_a_delegate_that_took_the_whole_graph_holds(lines: str) -> None:
+    told = parse(said(lines))
+    for engine in ("gpu", "xnnpack", "cpu"):
+        benchmark_model.check_delegation(told, engine, "phone")
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (PARTIAL, PARTIAL),
+        (NONE, NONE),
+        (ON_CPU + NONE, NONE),
+        (NONE + ON_CPU, NONE),
+        (COMPLETE + PARTIAL, PARTIAL),
+        (ON_CPU, "nothing in the output says that it ran"),
+        (COMPLETE.replace("GPU", "NNAPI"), "nothing in the output says that it ran"),
+        ("", "nothing in the output says that it ran"),
+    ],
+)
+def test_a_delegate_that_did_not_is_told(lines: str, why: str) -> None:
+    told = parse(said(lines))
     benchmark_model.check_delegation(told, "xnnpack", "phone")
-    if how == "complete":
-        benchmark_model.check_delegation(told, "gpu", "phone")
-        return
     with pytest.raises(CheckFailed, match=r"phone: the GPU did not run the whole graph") as caught:
         benchmark_model.check_delegation(told, "gpu", "phone")
     assert caught.value.stage is Stage.RUN
-    assert (told.delegation_line or "nothing in the output says that it ran") in str(caught.value)
+    assert why.removeprefix("INFO: ").rstrip(".\n") in str(caught.value)
 
 
 def test_the_program_is_named_by_path_or_with_what_lies_beside_it(tmp_path: Path) -> None:
@@ -197,7 +214,7 @@ def test_it_runs_behind_the_same_protocol(
     ("text", "early", "kind", "message"),
     [
         (said(PARTIAL), "", CheckFailed, "partially executed by the delegate w/ 3 delegate kernels"),
-        (said(NONE), "", CheckFailed, "will not be executed by the delegate"),
+        (said(ON_CPU + NONE), "", CheckFailed, "will not be executed by the delegate"),
         (said(), "", CheckFailed, "nothing in the output says that it ran"),
         ("rubbish\n", "", StagedError, "said what is no answer, it told no inference timings: 'rubbish'"),
         ("", "echo Failed to apply; exit 1", CaseError, "benchmark_model ended with 1: Failed to apply"),
