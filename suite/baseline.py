@@ -8,6 +8,7 @@ what the run lacks of it, is named: absence is never a pass.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ from suite.thresholds import BaselineTolerance, Thresholds
 FOLDER = Path("reports") / "baselines"
 FILE = "baseline.jsonl"
 KEPT_SAMPLES = 256  # neighbours, from the middle of the loop
+HELD = ("artifact", "parity", "accuracy", "memory", "latency", "realtime")  # sections of a record
 _SET = "python -m suite baseline set"
 
 
@@ -75,37 +77,68 @@ def judge(results: store.Results, thresholds: Thresholds, baseline: Path | None 
 def hold(
     records: Sequence[Record], baseline: Baseline, tolerance: BaselineTolerance
 ) -> tuple[list[Finding], list[str]]:
-    """What is worse than the baseline or cannot be compared with it; and what is new, as warnings."""
-    findings: list[Finding] = []
-    warnings: list[str] = []
-    unlike: dict[str, list[str]] = {}
-    new: list[str] = []
-    for record in records:
-        known = baseline.records.get(record.case_id)
-        if known is None:
-            new.append(record.case_id)
-        elif fingerprint(record) not in known or not fingerprint(record):
-            unlike.setdefault(_unlike(record, known), []).append(record.case_id)
-        else:
-            options = str(record.environment.get("options", ""))
-            old = known[fingerprint(record)]
-            findings += [
-                replace(found, case_id=record.case_id, options=options)
-                for found in _worse(old, record, tolerance)
-            ]
+    """What is worse than the baseline, or unlike it; and as warnings what was held to nothing."""
+    compared, unlike, new = _matched(records, baseline)
+    findings = [
+        replace(found, case_id=record.case_id, options=str(record.environment.get("options", "")))
+        for old, record in compared
+        for found in _worse(old, record, tolerance)
+    ]
     findings += [_unlike_finding(why, case_ids, baseline) for why, case_ids in unlike.items()]
+    warnings = []
     for missing, text in _missing(records, baseline):
         if missing:
             findings.append(Finding(gate=Gate.BASELINE, message=text))
         else:
             warnings.append(text)
-    if new:
+    if new and len(new) == len(records):
+        why = "it holds this machine to other cases alone"
+        findings.append(_unlike_finding(why, new, baseline))
+    elif new:
         warnings.append(f"new since the baseline, and held to nothing in it: {', '.join(new)}. Add: {_SET}")
+    if unheld := _unheld(compared):
+        warnings.append(f"measured in this run, and not in the baseline: {unheld}. Add: {_SET}")
     return findings, warnings
+
+
+def _matched(
+    records: Sequence[Record], baseline: Baseline
+) -> tuple[list[tuple[Record, Record]], dict[str, list[str]], list[str]]:
+    """Old records with new ones, and the ids of the rest: unlike, by the reason, or new to a known machine.
+
+    A machine that the baseline does not know is unlike it, whichever cases it measured.
+    """
+    compared: list[tuple[Record, Record]] = []
+    unlike: dict[str, list[str]] = {}
+    new: list[str] = []
+    machines = {print_: old for known in baseline.records.values() for print_, old in known.items()}
+    for record in records:
+        known, own = baseline.records.get(record.case_id, {}), fingerprint(record)
+        if own and own in known:
+            compared.append((known[own], record))
+        elif own and own in machines and not known:
+            new.append(record.case_id)
+        else:
+            unlike.setdefault(_unlike(record, known or machines), []).append(record.case_id)
+    return compared, unlike, new
 
 
 def _unlike(record: Record, known: Mapping[str, Record]) -> str:
     return compare.like(next(iter(known.values())), record) or "no fingerprint was recorded"
+
+
+def _unheld(pairs: Iterable[tuple[Record, Record]]) -> str:
+    """Sections that the new record of a pair has and the old one lacks, of how many cases."""
+    return _counted(
+        section
+        for old, new in pairs
+        for section in HELD
+        if getattr(old, section) is None and getattr(new, section) is not None
+    )
+
+
+def _counted(sections: Iterable[str]) -> str:
+    return ", ".join(f"{section} of {count} cases" for section, count in Counter(sections).items())
 
 
 def _unlike_finding(why: str, case_ids: Sequence[str], baseline: Baseline) -> Finding:
@@ -117,23 +150,32 @@ def _unlike_finding(why: str, case_ids: Sequence[str], baseline: Baseline) -> Fi
 
 
 def _missing(records: Sequence[Record], baseline: Baseline) -> Iterator[tuple[bool, str]]:
-    """Cases of the baseline that the run lacks: a finding, or a warning where less was asked for."""
+    """Cases of the baseline that the run lacks: a finding, or a warning where they were not asked for."""
     present = {record.case_id for record in records}
     machines = {fingerprint(record) for record in records}
     asked = {str(record.environment.get("options", "")) for record in records}
     lost: list[str] = []
     left_out: list[str] = []
+    elsewhere: dict[str, list[str]] = {}
     for case_id, known in baseline.records.items():
-        own = [record for print_, record in known.items() if print_ in machines]
-        if case_id in present or not own:
+        if case_id in present:
             continue
-        same = not asked or any(str(record.environment.get("options", "")) in asked for record in own)
+        own = [record for print_, record in known.items() if print_ in machines]
+        if not own:
+            for record in known.values():
+                elsewhere.setdefault(environment_name(record), []).append(case_id)
+            continue
+        same = any(str(record.environment.get("options", "")) in asked for record in own)
         (lost if same else left_out).append(case_id)
     if lost:
         advice = f"Bring them back, or, if they were taken out on purpose, set the baseline anew: {_SET}"
         yield True, f"{len(lost)} cases of the baseline are missing from the run: {', '.join(lost)}. {advice}"
     if left_out:
         yield False, f"{len(left_out)} cases of the baseline were not asked for: {', '.join(left_out)}"
+    for machine, case_ids in elsewhere.items():
+        place = machine or "an unnamed machine"
+        told = f"{len(case_ids)} cases of the baseline were measured on {place}, and this run was not"
+        yield False, f"{told}: {', '.join(case_ids)}"
 
 
 # --- one case ---------------------------------------------------------------
@@ -143,15 +185,10 @@ def _worse(old: Record, new: Record, tolerance: BaselineTolerance) -> Iterator[F
     """Section by section; what the baseline has and the run lacks is a finding too."""
     if new.status not in OK:
         return  # the gate on its status says so
-    looks: Mapping[str, Callable[[Any, Any, BaselineTolerance], Iterator[Finding]]] = {
-        "artifact": _size,
-        "parity": _sqnr,
-        "accuracy": _top1,
-        "memory": _memory,
-        "latency": partial(_latency, f"--models {new.model} --variants {new.variant}"),
-        "realtime": _fps,
-    }
-    for section, look in looks.items():
+    latency = partial(_latency, f"--models {new.model} --variants {new.variant}")
+    looks: Sequence[Callable[[Any, Any, BaselineTolerance], Iterator[Finding]]]
+    looks = (_size, _sqnr, _top1, _memory, latency, _fps)
+    for section, look in zip(HELD, looks, strict=True):
         before, after = getattr(old, section), getattr(new, section)
         if before is not None and after is not None:
             yield from look(before, after, tolerance)
@@ -272,8 +309,8 @@ def _told(old: Latency, new: Latency, limit: float) -> Iterator[Finding]:
 # --- setting one ------------------------------------------------------------
 
 
-def save(records: Iterable[Record], folder: Path = FOLDER) -> list[tuple[Path, int]]:
-    """Write one baseline for each machine of a run; returns each file with its count of cases.
+def save(records: Iterable[Record], folder: Path = FOLDER) -> list[tuple[Path, list[Record]]]:
+    """Write one baseline for each machine of a run; returns each file with its cases.
 
     UsageError for a case that did not end well, that does not say where it was
     measured, or whose latency is unstable or contaminated: a baseline that is
@@ -296,8 +333,13 @@ def save(records: Iterable[Record], folder: Path = FOLDER) -> list[tuple[Path, i
             store.write_atomic(path, b"".join(encode(_thinned(record)) + b"\n" for record in group))
         except OSError as error:
             raise PocketproofError(f"{path}: cannot write the baseline: {error.strerror}") from error
-        written.append((path, len(group)))
+        written.append((path, group))
     return written
+
+
+def lacking(records: Iterable[Record]) -> str:
+    """What a baseline of these holds no run to: sections, of how many cases; empty where none is missing."""
+    return _counted(section for record in records for section in HELD if getattr(record, section) is None)
 
 
 def _more(rest: Sequence[str]) -> str:
@@ -320,8 +362,8 @@ def _doubts(record: Record) -> Iterator[str]:
 
 
 def environment_name(record: Record) -> str:
-    """A folder's name for a machine: what people know it by, and its fingerprint."""
-    seen = record.environment
+    """A folder's name for a machine or a phone: what people know it by, and its fingerprint."""
+    seen = compare.machine(record)
     words = [str(seen[name]) for name in ("system", "model", "machine", "abi") if seen.get(name)]
     cores = [f"{seen['cores']}-cores"] if seen.get("cores") else []
     return (

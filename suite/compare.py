@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from suite import frames, ratio
 from suite.ratio import Ratio
@@ -186,7 +187,8 @@ def _parity(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Dif
             gain = now.top1_agreement - was.top1_agreement
             if abs(gain) > _AGREEMENT_STEP:
                 texts = f"{was.top1_agreement:.4f}", f"{now.top1_agreement:.4f}"
-                yield _made(new, f"top-1 agreement on {inputs} inputs", _by_sign(gain), *texts)
+                step = limits.max_top1_drop if inputs == "real" else None  # no baseline bounds the others
+                yield _made(new, f"top-1 agreement on {inputs} inputs", _by_step(gain, step), *texts)
 
 
 def _accuracy(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[Difference]:
@@ -216,16 +218,19 @@ def _accuracy(old: Record, new: Record, limits: BaselineTolerance) -> Iterator[D
 # --- its costs --------------------------------------------------------------
 
 
+def machine(record: Record) -> Mapping[str, Any]:
+    """What is known of what measured: a phone, or else the machine itself."""
+    return record.environment.get("device") or record.environment
+
+
 def like(old: Record, new: Record) -> str:
     """Why costs of the two cannot be compared; empty where they can."""
     prints = [str(record.environment.get("fingerprint", "")) for record in (old, new)]
     if not all(prints):
         return "a run does not say which machine it was measured on"
     if prints[0] != prints[1]:
-        places = [
-            str(record.environment.get("cpu", record.environment.get("model", "unknown")))
-            for record in (old, new)
-        ]
+        seen = [machine(record) for record in (old, new)]
+        places = [one.get("cpu") or one.get("model") or "unknown" for one in seen]
         return f"measured on other machines: {prints[0]} ({places[0]}) and {prints[1]} ({places[1]})"
     return ""
 

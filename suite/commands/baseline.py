@@ -43,8 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and say what was done."""
     if arguments.action == "set":
-        for path, count in baseline.save(load(arguments.path or DEFAULT_RUN).records, arguments.folder):
-            print(f"{path}: {count} cases; commit it, and hold runs to it with --baseline {arguments.folder}")
+        for path, kept in baseline.save(load(arguments.path or DEFAULT_RUN).records, arguments.folder):
+            hold = f"hold runs to it with --baseline {arguments.folder}"
+            print(f"{path}: {len(kept)} cases; commit it, and {hold}")
+            if lacks := baseline.lacking(kept):
+                print(f"  it lacks, and so holds no run to: {lacks}")
         return 0
     for line in _table(baseline.load(arguments.path or arguments.folder)):
         print(line)

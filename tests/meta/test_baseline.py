@@ -63,6 +63,13 @@ WORSE: tuple[tuple[str, Callable[[], Record], str, bool], ...] = (
     ("threads", lambda: made(latency=records.latency(9.1, 1)), "latency: unlike", True),
     ("samples", lambda: made(accuracy=records.accuracy(0.964, 0, n=20)), "accuracy: unlike", True),
     ("machine", lambda: made(environment=ELSEWHERE), "unlike the baseline", True),
+    (
+        "machine and case",
+        lambda: made(environment=ELSEWHERE, case_id="other/float32/host/x"),
+        "unlike the baseline",
+        True,
+    ),
+    ("case", lambda: made(case_id="other/float32/host/x"), "other cases alone", True),
     ("no machine", lambda: made(environment={}), "does not say which machine", True),
     ("no samples", lambda: made(latency=replace(OLD.latency, samples_ns=())), "cannot be compared", False),
 )
@@ -123,6 +130,46 @@ def test_cases_that_were_not_asked_for_are_told_and_no_finding(tmp_path: Path) -
     assert "not asked for: gone/float32/host/x" in told
 
 
+def phone(serial: str, **facts: Any) -> Record:
+    """A case of a phone on this machine, which has facts of its own."""
+    device = {"serial": serial, "model": f"Phone {serial}", "abi": "arm64-v8a", "cores": 8, **facts}
+    environment = {**HERE, "fingerprint": f"of-{serial}".lower(), "device": device}
+    return made(environment=environment, case_id=f"squeezenet/float32/android:{serial}/xnnpack")
+
+
+def test_a_phone_is_held_to_no_other_and_each_is_named_by_its_own_facts(tmp_path: Path) -> None:
+    """Their cases bear their serials, so that no case of the one is the other's."""
+    (found,), (told,) = held([phone("B")], tmp_path, [phone("A")])
+    assert found.inconclusive
+    assert "unlike the baseline" in found.message
+    assert "of-a (Phone A) and of-b (Phone B)" in found.message
+    assert "measured on phone-a-arm64-v8a-8-cores-of-a, and this run was not: squeezenet/float32/" in told
+    assert [path.parent.name for path in tmp_path.glob("*/*")] == ["phone-a-arm64-v8a-8-cores-of-a"]
+    assert held([phone("A")], tmp_path, [phone("A")]) == ([], [])
+
+
+def test_a_phone_that_is_new_beside_a_known_one_is_unlike_and_not_only_new(tmp_path: Path) -> None:
+    (found,), warnings = held([phone("A"), phone("B")], tmp_path, [phone("A")])
+    assert found.inconclusive
+    assert "1 cases are unlike the baseline" in found.message
+    assert warnings == []
+
+
+def test_a_baseline_that_lacks_what_the_run_measured_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = made(parity=None, latency=None)
+    other = made(case_id="other/float32/host/x", latency=None)
+    whole = [OLD, made(case_id=other.case_id)]
+    findings, (told,) = held(whole, tmp_path, [lacking, other])
+    assert findings == []
+    assert "not in the baseline: parity of 1 cases, latency of 2 cases" in told
+    assert held([lacking, other], tmp_path, [lacking, other]) == ([], []), "it need not have what no run has"
+    (tmp_path / "results.jsonl").write_bytes(encode(lacking) + b"\n" + encode(other) + b"\n")
+    assert main(["baseline", "set", str(tmp_path), "--folder", str(tmp_path / "set")]) == 0
+    assert "holds no run to: parity of 1 cases, latency of 2 cases" in capsys.readouterr().out
+
+
 def test_an_empty_run_misses_what_the_baseline_holds(tmp_path: Path) -> None:
     baseline.save([OLD], tmp_path)
     (path,) = tmp_path.glob("*/baseline.jsonl")
@@ -179,7 +226,9 @@ def test_set_show_and_gate_from_the_command_line(tmp_path: Path, capsys: pytest.
     (run / "results.jsonl").write_bytes(encode(OLD) + b"\n")
     folder = tmp_path / "baselines"
     assert main(["baseline", "set", str(run), "--folder", str(folder)]) == 0
-    assert "commit it" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 cases; commit it" in told
+    assert "lacks" not in told
     assert main(["baseline", "show", "--folder", str(folder)]) == 0
     assert "squeezenet/float32/host/litert-xnnpack: p50 9.1" in capsys.readouterr().out
     assert main(["gate", str(run), "--baseline", str(folder)]) == 0

@@ -100,6 +100,18 @@ PLANTED: tuple[tuple[str, Callable[[], Record], str, Change], ...] = (
         "top-1 agreement on real inputs",
         Change.WORSE,
     ),
+    (
+        "agreement within the limit",
+        lambda: made(parity=records.parity(112.0, top1_agreement=0.996)),
+        "top-1 agreement on real inputs",
+        Change.CHANGED,
+    ),
+    (
+        "agreement on generated inputs",
+        lambda: made(parity=replace(OLD.parity, generated=records.errors(105.8, n=42, top1_agreement=0.5))),
+        "top-1 agreement on generated inputs",
+        Change.CHANGED,
+    ),
     ("other samples", lambda: made(accuracy=records.accuracy(0.9, 0, n=10)), "accuracy", Change.UNLIKE),
     ("accuracy", lambda: made(accuracy=records.accuracy(0.964, 9)), "top-1", Change.WORSE),
     (
