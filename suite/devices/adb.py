@@ -6,7 +6,6 @@ Phones that are offline or unauthorized are told as well, which adbutils hides.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import struct
@@ -20,7 +19,7 @@ from types import TracebackType
 from suite.cache import sha256_file
 from suite.devices import wire
 from suite.devices.lease import PhoneLock, leased, this_process
-from suite.devices.wire import DEFAULT_PORT, SILENCE_SECONDS, Address
+from suite.devices.wire import SILENCE_SECONDS, Address
 from suite.errors import StagedError
 from suite.record import Stage
 
@@ -76,17 +75,9 @@ class Answer:
     status: int  # exit status; 128 + signal where it was ended by one
 
 
-def own_server() -> Address:
-    """This user's adb server, as adb finds it."""
-    environment = os.environ.get
-    return Address(
-        environment("ANDROID_ADB_SERVER_HOST", "127.0.0.1"),
-        int(environment("ANDROID_ADB_SERVER_PORT", DEFAULT_PORT)),
-    )
-
-
 def adb_program() -> str:
     """Path of adb: $ADBUTILS_ADB_PATH, that of PATH, or the one that comes with adbutils."""
+    wire.settle()
     from adbutils import adb_path  # type: ignore[import-untyped]
 
     return str(adb_path())
@@ -131,7 +122,7 @@ class Device:
     def __enter__(self) -> Device:
         deadline = time.monotonic() + self._wait_seconds
         with contextlib.ExitStack() as stack:
-            server = (self.server or own_server()).identity
+            server = (self.server or Address.own()).identity
             stack.enter_context(leased(self.serial, server, wait_seconds=self._wait_seconds))
             self._check_state()
             stack.callback(self._lock.release)
@@ -345,6 +336,7 @@ def _sha256_as_of(path: Path, size: int, changed_ns: int) -> str:
 @contextlib.contextmanager
 def _explained(subject: str, action: str, stage: Stage) -> Iterator[None]:
     """What adb says, in words for a user."""
+    wire.settle()
     from adbutils.errors import AdbError  # type: ignore[import-untyped]
 
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.devices import facts
-from suite.devices.adb import Attached, Device, attached, own_server
+from suite.devices.adb import Attached, Device, attached
 from suite.devices.benchmark_model import DELEGATES, BenchmarkModelSession, located
 from suite.devices.session import DeviceSession
 from suite.devices.vitals import COOL_SECONDS
@@ -54,7 +54,7 @@ class Phone:
     @property
     def identity(self) -> tuple[str, str]:
         """The same for every way to write its server's address."""
-        return (self.address or own_server()).identity, self.serial
+        return (self.address or Address.own()).identity, self.serial
 
     @property
     def complaint(self) -> str:

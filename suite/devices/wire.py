@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
+import re
 import select
 import socket
 import struct
@@ -18,6 +20,8 @@ import psutil
 from suite.errors import UsageError
 
 DEFAULT_PORT = 5037
+_LOOPBACK = "127.0.0.1"
+_OWN_HOST, _OWN_PORT = "ANDROID_ADB_SERVER_HOST", "ANDROID_ADB_SERVER_PORT"  # empty ones count as unset
 SILENCE_SECONDS = 60.0  # without a byte, before a phone counts as gone
 MOST_WORDS = 64 << 20  # bytes that a command may print: the longest honest answer has a few million
 _CONNECT_SECONDS = 10
@@ -32,15 +36,27 @@ class TooMuch(OSError):
 class Address:
     """Where an adb server listens."""
 
-    host: str = "127.0.0.1"
+    host: str = _LOOPBACK
     port: int = DEFAULT_PORT
 
     @classmethod
     def parse(cls, text: str) -> Address:
         """`HOST:PORT`, as --adb-host takes it; UsageError for anything else."""
         host, _, port = text.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise UsageError(f"--adb-host {text}: HOST:PORT is expected, such as 127.0.0.1:{DEFAULT_PORT}")
+        if not host or not _is_port(port):
+            raise UsageError(f"--adb-host {text}: HOST:PORT is expected, such as {_LOOPBACK}:{DEFAULT_PORT}")
+        return cls(host, int(port))
+
+    @classmethod
+    def own(cls) -> Address:
+        """This user's, as adb finds it; UsageError where the environment names a port that is none."""
+        host = os.environ.get(_OWN_HOST) or _LOOPBACK
+        port = os.environ.get(_OWN_PORT) or str(DEFAULT_PORT)
+        if not _is_port(port):
+            raise UsageError(
+                f"{_OWN_PORT}={port}: the number of a port is expected, such as {DEFAULT_PORT}; "
+                f"unset it, and {DEFAULT_PORT} is taken"
+            )
         return cls(host, int(port))
 
     @property
@@ -52,6 +68,10 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", text)) and 0 < int(text) < 65536
+
+
 @cache
 def _number(host: str) -> str:
     """The number of a host, where its name stands for one; that of loopback for all that is this machine."""
@@ -61,12 +81,21 @@ def _number(host: str) -> str:
         return host.lower()
     own = {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
     if any(number in own or ipaddress.ip_address(number).is_loopback for number in found):
-        return "127.0.0.1"
+        return _LOOPBACK
     return min(found)
+
+
+def settle() -> None:
+    """To be done before adbutils is imported, which makes a number of the environment's port as it is.
+
+    UsageError as of `Address.own`.
+    """
+    os.environ[_OWN_PORT] = str(Address.own().port)
 
 
 def client(server: Address | None) -> Any:
     """A client of a server; one that is named is never started by us, this user's own is."""
+    settle()
     from adbutils import AdbClient  # type: ignore[import-untyped]
     from adbutils._adb import AdbConnection  # type: ignore[import-untyped]
     from adbutils.errors import AdbConnectionError  # type: ignore[import-untyped]
@@ -90,11 +119,13 @@ def client(server: Address | None) -> Any:
             connection.conn.settimeout(timeout or SILENCE_SECONDS)
             return connection
 
-    return Client(server.host, server.port) if server else Client()
+    asked = server or Address.own()
+    return Client(asked.host, asked.port)
 
 
 def phone(server: Address | None, serial: str) -> Any:
     """One phone of a server, as adbutils has it."""
+    known_by = client(server)
     from adbutils import AdbDevice
 
     class Patient(AdbDevice):  # type: ignore[misc]
@@ -114,7 +145,7 @@ def phone(server: Address | None, serial: str) -> Any:
                 raise
             return connection
 
-    return Patient(client(server), serial=serial)
+    return Patient(known_by, serial=serial)
 
 
 def _ask_for(connection: Any, serial: str, command: str | None) -> None:

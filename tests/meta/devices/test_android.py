@@ -10,7 +10,7 @@ from suite.devices import server
 from suite.devices.rootfs import native_abi
 from suite.devices.standin import StandIn
 from suite.record import Check, Stage, Status
-from tests.meta.product import Product
+from tests.meta.product import Product, no_traceback
 
 PLACE = f"android:stand-in-1-{native_abi()}"
 ONE = ("-m", "android", "--models", "digits_cnn", "--profile", "smoke", "-v")
@@ -72,6 +72,19 @@ def test_wrong_words_end_the_run_at_once(product: Product) -> None:
         run = product.run(*ONE, *arguments)
         assert run.status == 4, run.text
         assert said in run.text
+
+
+def test_a_port_of_the_environment_that_is_none_ends_the_run_at_once(product: Product) -> None:
+    run = product.run(*ONE, ANDROID_ADB_SERVER_PORT="abc")
+    assert run.status == 4, run.text
+    assert "ANDROID_ADB_SERVER_PORT=abc: the number of a port is expected, such as 5037" in run.text
+    no_traceback(run.text)
+
+
+def test_an_empty_port_of_the_environment_is_none(product: Product) -> None:
+    run = product.run(*ONE, "--collect-only", "-q", **(NO_ADB | {"ANDROID_ADB_SERVER_PORT": ""}))
+    assert run.status == 0, run.text
+    no_traceback(run.text)
 
 
 def test_a_machine_that_lacks_something_says_what(product: Product) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from suite.devices import adb, fleet, lease
+from suite.devices import adb, fleet, lease, wire
 from suite.devices.adb import Device
 from suite.devices.lease import leased
 from suite.devices.standin import StandIn
 from suite.devices.wire import Address
-from suite.errors import StagedError
+from suite.errors import StagedError, UsageError
 from suite.record import Stage
 from tests.meta.conftest import ROOT
 from tests.meta.devices.relay import relay
@@ -97,6 +97,27 @@ def test_one_server_has_one_identity() -> None:
     others = {one.identity for one in [*elsewhere, Address("localhost", 5038)]}
     assert len(others - here) == 4
     assert Address("Lab.invalid", 5037).identity in others
+
+
+@pytest.mark.parametrize(("given", "port"), [(None, 5037), ("", 5037), ("5038", 5038)])
+def test_a_users_own_server_is_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, port: int
+) -> None:
+    monkeypatch.delenv("ANDROID_ADB_SERVER_PORT", raising=False)
+    monkeypatch.setenv("ANDROID_ADB_SERVER_HOST", "")
+    if given is not None:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", given)
+    assert Address.own() == Address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "65536", "-1", "²", " ", "5037.0"])
+def test_a_port_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", given)
+    for ask in (Address.own, lambda: wire.client(None), lambda: fleet.find([], [])):
+        with pytest.raises(UsageError, match=f"^ANDROID_ADB_SERVER_PORT={given}: the number of a port"):
+            ask()
+    with pytest.raises(UsageError, match="HOST:PORT is expected, such as"):
+        Address.parse(f"localhost:{given}")
 
 
 def test_a_phone_is_listed_once_however_its_server_is_spelt(spare: StandIn, phone: StandIn) -> None:
