@@ -73,7 +73,7 @@ class Lab:
         """The model's original and feeds; those of the model before are put away."""
         if self._subject is None or self._subject[0] != spec.name:
             if self._subject is not None:
-                self._subject[1].feeds.discard()
+                self._forget()
                 self.pool.shed()
             original = self._original(spec)
             feeds = self._feeds(original)
@@ -137,11 +137,11 @@ class Lab:
 
     def answers(self, case: Case, path: Path, sha256: str) -> tuple[Answers, Answers]:
         """The artifact's answers on real and generated samples; its checks share one pass."""
+        feeds = self.subject(case.spec).feeds  # another model's answers are forgotten, of the same file too
         if self._answers[0] != sha256:
             self._answers = sha256, {}
         answers, target = self._answers[1], str(case.target)
         if target not in answers:
-            feeds = self.subject(case.spec).feeds
             with self.sessions.open(case.target, path, self.threads) as session:
                 given = self._given(case, session)
                 timed = benchmark.timed(case.target)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from suite import alone, baseline, benchmark_file, history, iphones, report
+from suite import alone, baseline, benchmark_file, folder, iphones, report
 from suite.benchmark_file import Timed
 from suite.data import open_dataset
 from suite.devices.fleet import Fleet
@@ -22,11 +22,9 @@ from suite.matrix import Case, Request, cases
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
 from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec, Target
-from suite.store import RESULTS, Store, new_run_dir, point_latest
+from suite.store import RESULTS, Store
 from suite.thresholds import Thresholds
 
-BENCHMARK_JSON = "benchmark.json"
-_DERIVED = (report.INDEX, report.SUMMARY, report.JUNIT, BENCHMARK_JSON)  # from results, by the end of a run
 QUIET = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
 ALONE = f"({' or '.join(QUIET)}) and not android"  # marks of the tests that run when all is quiet
 _SELECTING = (
@@ -39,6 +37,7 @@ _SELECTING = (
     "input_range",
     "fixtures_dir",
     "weights",
+    "sustained",
     "serial",
     "adb_host",
     "stand_in",
@@ -59,6 +58,7 @@ class Run:
     continues: bool  # adds to a run that another process began
     phones: Fleet
     directory: Path | None = None
+    earlier: tuple[int, int] | None = None  # results that lay there before
     benchmarked: bool = False
     verdict: Verdict | None = None
     stopped: str = ""  # why it could not go on, or has no verdict
@@ -82,6 +82,8 @@ class Run:
             iphones=on_ios,
         )
         _check_weights(options.weights)
+        if not 0 <= options.sustained < math.inf:
+            raise UsageError(f"--sustained {options.sustained:g}: give the minutes, such as 10")
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
             raise UsageError(unknown("deployment target", options.deployment_target, DEPLOYMENT_TARGETS))
         if options.baseline:
@@ -105,8 +107,8 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether cases were planned: a run of other tests alone leaves no results."""
-        return self.directory is not None and (self.directory / RESULTS).exists()
+        """Whether cases were planned: a run of other tests alone leaves no results, or an earlier run's."""
+        return self.directory is not None and _state(self.directory / RESULTS) not in (None, self.earlier)
 
     @property
     def options(self) -> str:
@@ -132,13 +134,8 @@ class Run:
     def open(self) -> Path:
         """The folder of this run's results, made when first asked for; UsageError where it cannot be."""
         if self.directory is None:
-            given = self.config.option.report_dir
-            with _folder_explained():
-                directory = Path(given).absolute() if given else new_run_dir(self._reports)
-                directory.mkdir(parents=True, exist_ok=True)
-                for name in (RESULTS, *_DERIVED):  # of an earlier run into the same folder
-                    (directory / name).unlink(missing_ok=True)
-            self.directory = directory
+            self.directory = folder.make(self.config.option.report_dir, self._reports)
+            self.earlier = _state(self.directory / RESULTS)
         return self.directory
 
     @property
@@ -165,9 +162,7 @@ class Run:
             self.continues and not is_worker(self.config)
         ):
             return
-        if not self.config.option.report_dir:
-            with _folder_explained():
-                point_latest(self._reports, self.open())
+        folder.begin(self.open(), self._reports, named=bool(self.config.option.report_dir))
         by_case: dict[str, tuple[Case, list[Check]]] = {}
         for case, check in proofs:
             by_case.setdefault(case.id, (case, []))[1].append(check)
@@ -230,12 +225,8 @@ class Run:
 
     def _remember(self, records: list[Record]) -> None:
         """Append to the history; one that cannot be written costs a line at the end, not the run."""
-        given = self.config.option.report_dir  # its name is that of every run into it
-        place, name = (
-            (self.open(), history.named_by_time(records)) if given else (self._reports, self.open().name)
-        )
         try:
-            history.append(place / history.FILE, name, records)
+            folder.remember(self.open(), self._reports, records, named=bool(self.config.option.report_dir))
         except PocketproofError as error:
             self.notes.append(str(error))
 
@@ -301,7 +292,7 @@ class BenchmarkFile:
         return self.run.benchmarked
 
     def __fspath__(self) -> str:
-        return str(self.run.open() / BENCHMARK_JSON)
+        return str(self.run.open() / folder.BENCHMARK_JSON)
 
     def __str__(self) -> str:
         return self.__fspath__()
@@ -324,16 +315,13 @@ def is_parallel(config: Any) -> bool:
     return config.getoption("dist", "no") != "no" and not is_worker(config)
 
 
-@contextlib.contextmanager
-def _folder_explained() -> Iterator[None]:
-    """Say of a folder that cannot be made what to do about it."""
+def _state(path: Path) -> tuple[int, int] | None:
+    """Tells a file from one that took its place; None where there is none."""
     try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename}: cannot be written for this run's results: {error.strerror}. "
-            "Free some space or mend its permissions, or name another folder with --report-dir"
-        ) from error
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_mtime_ns
 
 
 def _on_phone(record: Record) -> bool:
@@ -370,6 +358,8 @@ def _bounds(text: str | None) -> tuple[float, float] | None:
         raise UsageError(
             f"--input-range {text!r} is not understood: give two numbers, such as 0,1 or -1,1"
         ) from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UsageError(f"--input-range {text!r} is not finite: give two numbers, such as 0,1 or -1,1")
     if not low < high:
         raise UsageError(f"--input-range {text!r} is empty: the first number is the smaller one")
     return low, high

@@ -29,15 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the run and its report; returns 0 or 1."""
-    from suite import replayed, report
+    from suite import folder, replayed, report
     from suite.commands import _results
-    from suite.store import Store, new_run_dir
+    from suite.store import Store
 
+    thresholds = _results.thresholds(arguments)
     records = replayed.records(arguments.result, arguments.bundle)
-    folder: Path = arguments.report_dir or new_run_dir(Path("reports"))
-    store = Store(folder)
+    reports, named = Path("reports"), arguments.report_dir is not None
+    place = folder.make(arguments.report_dir, reports)
+    folder.begin(place, reports, named=named)
+    store = Store(place)
     for record in records:
         store.append(record)
-    verdict = report.build(folder, _results.thresholds(arguments))
-    print(f"{'passed' if verdict.passed else 'FAILED'}: {len(records)} cases in {folder / report.INDEX}")
+    folder.remember(place, reports, records, named=named)
+    verdict = report.build(place, thresholds)
+    print(f"{'passed' if verdict.passed else 'FAILED'}: {len(records)} cases in {place / report.INDEX}")
     return 0 if verdict.passed else 1

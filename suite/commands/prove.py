@@ -21,13 +21,14 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suite import folder
 from suite.commands import _results
-from suite.store import new_run_dir
 
 if TYPE_CHECKING:
     from suite.prove import Proof
@@ -94,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.variants and any(case.spec.name == SMALLEST for case in planned):
         more = replace(request, models=(SMALLEST,), variants=_names(ON_THE_SMALLEST))
         planned = sorted([*planned, *cases(models, more)], key=lambda case: case.spec.name)
+    place = _made(arguments.report_dir)
     labs = [FaultyLab(default_cache(), _results.thresholds(arguments)) for _ in range(cores())]
     try:
         with tempfile.TemporaryDirectory(prefix="pocketproof-prove-") as scratch:
@@ -109,18 +111,21 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         for lab in labs:
             lab.close()
-    place = _write(proof, arguments.report_dir)
+        with suppress(OSError):  # nothing was proven, and nothing else is there
+            place.parent.rmdir()
+    with folder.explained():
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps(proof.as_json(), indent=1))
     _conclude(proof, place)
     return 0 if proof.holds else 1
 
 
-def _write(proof: Proof, folder: Path | None) -> Path:
-    if folder is None:
-        made = new_run_dir(Path("reports"))
-        folder = made.rename(made.with_name(f"{made.name}-prove"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(json.dumps(proof.as_json(), indent=1))
-    return folder / FILE
+def _made(given: Path | None) -> Path:
+    """The file to write, its folder there already: whether it can be is known before the work."""
+    made = folder.make(given, Path("reports"))
+    if given is None:
+        made = made.rename(made.with_name(f"{made.name}-prove"))
+    return made / FILE
 
 
 def _conclude(proof: Proof, place: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,12 +84,15 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise UsageError(f"no such file: {path}: give --dataset an .npz file that exists")
     try:
-        content: Any = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            raise UsageError(f"{path} is a single array (.npy), not an .npz: {_HOW_TO_SAVE}")
-        with content:
-            return {key: content[key] for key in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # which NumPy leaves open where it finds it damaged
+            content: Any = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                raise UsageError(f"{path} is a single array (.npy), not an .npz: {_HOW_TO_SAVE}")
+            with content:
+                return {key: content[key] for key in content.files}
+    except UsageError:
+        raise
+    except Exception as error:  # zlib's, tokenize's and others', by where the file is damaged
         raise UsageError(f"{path} cannot be read as .npz ({error}): {_HOW_TO_SAVE}") from error
 
 

@@ -125,7 +125,7 @@ def load(directory: Path, limit: int | None = None) -> PhotoFolder:
 def _from_label_file(label_file: Path) -> list[Labelled]:
     samples = [
         _labelled_line(label_file, number, line)
-        for number, line in enumerate(label_file.read_text("utf-8").splitlines(), 1)
+        for number, line in enumerate(_lines(label_file), 1)
         if line.strip()
     ]
     missing = [name for name, _ in samples if not (label_file.parent / name).is_file()]
@@ -195,7 +195,15 @@ def _class_names(directory: Path) -> tuple[str, ...]:
     file = _first_file(directory, CLASS_FILES)
     if file is None:
         return ()
-    return tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    return tuple(line.strip() for line in _lines(file) if line.strip())
+
+
+def _lines(file: Path) -> list[str]:
+    """Lines of a text file; UsageError where it cannot be read as such."""
+    try:
+        return file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read ({error}): save it as UTF-8 text") from error
 
 
 def _check_range(directory: Path, samples: list[Labelled], classes: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,21 @@ def test_npz_that_is_none(tmp_path: Path) -> None:
         open_dataset(str(tmp_path / "single.npz"))
 
 
+def test_npz_that_is_damaged_anywhere_is_a_message(tmp_path: Path) -> None:
+    """A bit of a compressed file is wrong: what reads it raises many kinds of errors."""
+    np.savez_compressed(tmp_path / "good.npz", images=IMAGES[:2], labels=LABELS[:2])
+    good, refused = (tmp_path / "good.npz").read_bytes(), 0
+    for place in range(0, len(good), 5):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        (tmp_path / "bad.npz").write_bytes(flipped)
+        with contextlib.suppress(UsageError):
+            open_dataset(str(tmp_path / "bad.npz"))
+            continue
+        refused += 1
+    assert refused > 20
+
+
 # --- folders of photos --------------------------------------------------------
 
 
@@ -323,6 +339,16 @@ def test_labels_file_with_a_bad_line(tmp_path: Path, line: str) -> None:
     message = _refused(tmp_path)
     assert f"line 2 is {line!r}" in message
     assert "correct the line" in message
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "classes.txt"])
+def test_a_file_that_is_no_text_is_a_message(tmp_path: Path, name: str) -> None:
+    _photo(tmp_path / "a.png")
+    (tmp_path / "labels.txt").write_text("a.png 0\n")
+    (tmp_path / name).write_bytes("Löwe.png 0\n".encode("latin-1"))
+    message = _refused(tmp_path)
+    assert f"{name} cannot be read" in message
+    assert "save it as UTF-8" in message
 
 
 def test_labels_file_that_names_missing_photos(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ PLAIN = (
     "suite.compare",
     "suite.baseline",
     "suite.history",
+    "suite.folder",
     "suite.report",
     "suite.__main__",
     "suite.commands",
@@ -60,7 +61,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.scheduling",
         "suite.selection",
     ),
-    ("suite.errors", "suite.invocation", "suite.endings", "suite.alone"),
+    ("suite.errors", "suite.invocation", "suite.alone"),
     (
         "suite.metrics",
         "suite.thresholds",
@@ -100,7 +101,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("suite.converters.interface", "suite.converters.contract", "suite.coreml.inspection"),
     ("suite.converters.coreml",),
     ("suite.runtimes", "suite.matrix", "suite.converters", "suite.report", "suite.coreml"),
-    ("suite.coreml.checks", "suite.faults"),
+    ("suite.coreml.checks", "suite.faults", "suite.folder"),
     (
         "suite.feeds",
         "suite.environment",
@@ -114,6 +115,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.devices",
         "suite.sessions",
         "suite.recorder",
+        "suite.endings",
     ),
     ("suite.original", "suite.replayed", "suite.on_phone"),
     (

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from suite import golden, metrics, replayed
+from suite import golden, history, metrics, replayed
 from suite.__main__ import main
 from suite.cache import Cache, sha256_file, sha256_tree
 from suite.devices import replay as replay_script
@@ -28,7 +29,7 @@ from suite.lab import Lab
 from suite.matrix import Case
 from suite.record import Check, Status
 from suite.spec import VARIANTS, Target
-from suite.store import load
+from suite.store import Store, load
 from suite.thresholds import Thresholds
 from tests.meta.coreml.conftest import PHOTO
 
@@ -122,6 +123,33 @@ def test_a_result_comes_back_as_a_run_that_passes(
         assert record.checks[Check.PARITY].status is Status.PASSED
         assert "stand-in" in " ".join(record.notes)
     assert (report / "index.html").is_file()
+
+
+def test_it_is_the_latest_run_and_in_the_history_and_takes_the_place_of_what_was_there(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", str(copy / "result.json")]) == 0
+    latest = tmp_path / "reports" / "latest"
+    assert len(load(latest).records) == 2
+    assert {entry.run for entry in history.load(tmp_path / "reports" / history.FILE)} == {
+        latest.resolve().name
+    }
+    mine = tmp_path / "mine"
+    store = Store(mine)
+    store.append(replace(load(latest).records[0], status=Status.FAILED))
+    assert main(["import", str(copy / "result.json"), f"--report-dir={mine}"]) == 0
+    assert {record.status for record in load(mine).records} == {Status.PASSED}
+    assert latest.resolve().name != "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_a_message(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in (["import", str(copy / "result.json")], ["prove", "--models=digits_cnn"]):
+        assert main([*command, f"--report-dir={tmp_path / 'file' / 'run'}"]) == 2
+        assert "file/run: cannot be written" in capsys.readouterr().err
 
 
 def test_a_result_from_a_mac_carries_its_latency(copy: Path) -> None:

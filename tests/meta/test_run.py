@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,10 +12,16 @@ import pytest
 
 from suite import store
 from suite.devices.fleet import Fleet
+from suite.discovery import BUNDLED, load_fixture
 from suite.errors import UsageError
-from suite.run import Run
+from suite.matrix import Case
+from suite.record import Check
+from suite.run import Run, _bounds
+from suite.spec import VARIANTS, Target
 from suite.thresholds import Thresholds
+from tests.meta.product import ROOT
 
+CASE = Case(load_fixture(BUNDLED / "digits_cnn.py"), VARIANTS["float32"], Target("host", "litert-xnnpack"))
 OLD = ("results.jsonl", "index.html", "summary.md", "junit.xml", "benchmark.json")
 
 
@@ -30,11 +39,37 @@ def begun(report_dir: Path | None, root: Path) -> Run:
     )
 
 
-def test_nothing_of_an_earlier_run_is_left_in_a_folder_that_is_used_again(tmp_path: Path) -> None:
-    for name in (*OLD, "history.sqlite", "prove.json"):
+def test_nothing_of_an_earlier_run_is_left_in_a_folder_that_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    kept = ["history.sqlite", "prove.json"]
+    for name in (*OLD, *kept):
         (tmp_path / name).write_text("of an earlier run")
-    assert begun(tmp_path, tmp_path).open() == tmp_path
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.sqlite", "prove.json"]
+    run = begun(tmp_path, tmp_path)
+    assert run.open() == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*OLD, *kept]), "nothing was selected"
+    assert not run.begun, "those results are another run's"
+    run.plan([(CASE, Check.CONVERSION)])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == sorted(
+        [store.RESULTS, *kept]
+    )
+    assert run.begun
+
+
+@pytest.mark.parametrize("text", ["-inf,inf", "nan,1", "0,1e400", "1,0", "0;1", "3"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--input-range {text!r} is ")):
+        _bounds(text)
+    assert _bounds("-1,1.5") == (-1.0, 1.5)
+
+
+@pytest.mark.parametrize("given", ["-1", "inf", "nan"])
+def test_minutes_that_never_pass_are_refused(given: str) -> None:
+    command = [sys.executable, "-m", "pytest", f"--sustained={given}", "--collect-only", "-q"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 4
+    assert f"--sustained {given}: give the minutes, such as 10" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
