@@ -6,16 +6,17 @@ One that a user names is theirs: it is no `reports/latest`, and has a history of
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from suite import history, report
 from suite.errors import UsageError
 from suite.record import Record
-from suite.store import RESULTS, new_run_dir, point_latest
+from suite.store import HELD_TO, RESULTS, new_run_dir, point_latest, write_atomic
 
 BENCHMARK_JSON = "benchmark.json"
-_OF_A_RUN = (RESULTS, report.INDEX, report.SUMMARY, report.JUNIT, BENCHMARK_JSON)
+_OF_A_RUN = (RESULTS, report.INDEX, report.SUMMARY, report.JUNIT, BENCHMARK_JSON, HELD_TO)
 
 
 def make(given: Path | str | None, reports: Path) -> Path:
@@ -28,11 +29,13 @@ def make(given: Path | str | None, reports: Path) -> Path:
         return directory
 
 
-def begin(directory: Path, reports: Path, *, named: bool) -> None:
-    """Clear it of an earlier run's results; from now on it is the latest run."""
+def begin(directory: Path, reports: Path, *, named: bool, held_to: Path | None = None) -> None:
+    """Clear it of an earlier run's results, and keep what this one is held to; now it is the latest run."""
     with explained():
         for name in _OF_A_RUN:
             (directory / name).unlink(missing_ok=True)
+        if held_to is not None:
+            write_atomic(directory / HELD_TO, os.fsencode(held_to) + b"\n")
         if not named:
             point_latest(reports, directory)
 

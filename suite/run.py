@@ -22,7 +22,7 @@ from suite.matrix import Case, Request, cases
 from suite.record import Check, CheckResult, Record, Stage, Status
 from suite.recorder import now, planned
 from suite.spec import DEPLOYMENT_TARGETS, Dataset, ModelSpec, Target
-from suite.store import RESULTS, Store
+from suite.store import RESULTS, Store, results_file
 from suite.thresholds import Thresholds
 
 QUIET = (Check.BENCHMARK, Check.REALTIME)  # what neighbours would disturb
@@ -57,6 +57,7 @@ class Run:
     dataset: Dataset | None
     continues: bool  # adds to a run that another process began
     phones: Fleet
+    baseline: Path | None = None  # the earlier run that this one is held to
     directory: Path | None = None
     earlier: tuple[int, int] | None = None  # results that lay there before
     benchmarked: bool = False
@@ -86,8 +87,6 @@ class Run:
             raise UsageError(f"--sustained {options.sustained:g}: give the minutes, such as 10")
         if options.deployment_target not in ("", *DEPLOYMENT_TARGETS):
             raise UsageError(unknown("deployment target", options.deployment_target, DEPLOYMENT_TARGETS))
-        if options.baseline:
-            baseline.load(Path(options.baseline))  # a wrong path ends the run before it begins
         made = cls(
             config=config,
             cases=cases(models if options.weights == "offline" else _as_published(models), request),
@@ -96,6 +95,7 @@ class Run:
             dataset=open_dataset(options.dataset) if options.dataset else None,
             continues=bool(options.continue_run) or is_worker(config),
             phones=phones,
+            baseline=_baseline(config),
             broken=[str(model) for model in models.values() if isinstance(model, BrokenFixture)],
         )
         if is_worker(config):
@@ -124,12 +124,6 @@ class Run:
     def worker_count(self) -> int:
         """How many processes share this machine."""
         return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-
-    @property
-    def baseline(self) -> Path | None:
-        """The earlier run that this one is held to."""
-        given = self.config.option.baseline
-        return Path(given) if given else None
 
     def open(self) -> Path:
         """The folder of this run's results, made when first asked for; UsageError where it cannot be."""
@@ -162,7 +156,8 @@ class Run:
             self.continues and not is_worker(self.config)
         ):
             return
-        folder.begin(self.open(), self._reports, named=bool(self.config.option.report_dir))
+        named = bool(self.config.option.report_dir)
+        folder.begin(self.open(), self._reports, named=named, held_to=self.baseline)
         by_case: dict[str, tuple[Case, list[Check]]] = {}
         for case, check in proofs:
             by_case.setdefault(case.id, (case, []))[1].append(check)
@@ -343,6 +338,19 @@ def _as_published(models: dict[str, ModelSpec | BrokenFixture]) -> dict[str, Mod
         name: model if isinstance(model, BrokenFixture) else model.published()
         for name, model in models.items()
     }
+
+
+def _baseline(config: Any) -> Path | None:
+    """The path that stays when `reports/latest` is this run; UsageError where it leads to no other run."""
+    given, report_dir = config.option.baseline, config.option.report_dir
+    if not given:
+        return None
+    path = Path(given).resolve()
+    if report_dir and results_file(path) == results_file(Path(report_dir).resolve()):
+        raise UsageError(f"--baseline {given} is this run's own --report-dir: it would be held to itself")
+    if not is_worker(config):
+        baseline.load(path)
+    return path
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from suite.record.lines import decode, decode_lines, encode
 from suite.record.merging import merge
 
 RESULTS = "results.jsonl"
+HELD_TO = "baseline.txt"  # beside them: where the baseline lies that the run is held to
 LATEST = "latest"
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -127,6 +128,23 @@ def results_file(path: Path | str) -> Path:
     """The file with the results, given it or its directory."""
     given = Path(path)
     return given if given.is_file() or given.suffix == ".jsonl" else given / RESULTS
+
+
+def held_to(run: Path | str) -> Path | None:
+    """The baseline that a run was held to while it ran, if any; UsageError where that cannot be read."""
+    note = results_file(run).parent / HELD_TO
+    try:
+        path = Path(os.fsdecode(note.read_bytes().removesuffix(b"\n")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"{note}: cannot read what the run was held to: {error.strerror}") from error
+    if not os.access(path, os.R_OK):
+        raise UsageError(
+            f"{path}: the run was held to this baseline, which cannot be read any more; "
+            "bring it back, or name it with --baseline"
+        )
+    return path
 
 
 def parse(data: bytes, file: Path, *, lean: bool = False) -> Results:

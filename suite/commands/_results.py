@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from suite.store import LATEST
+from suite.store import LATEST, held_to
 from suite.thresholds import Thresholds
 
 DEFAULT_RUN = Path("reports") / LATEST
@@ -42,8 +42,15 @@ def add_baseline(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         type=Path,
         metavar="FILE",
-        help="hold the run to this earlier one too: a file, or the folder of all (reports/baselines)",
+        help="hold the run to this earlier one too: a file, or the folder of all, reports/baselines "
+        "(default: what it was held to while it ran)",
     )
+
+
+def baseline(arguments: argparse.Namespace) -> Path | None:
+    """The baseline that the arguments ask for, or else that of the run itself."""
+    given: Path | None = arguments.baseline
+    return held_to(arguments.run) if given is None else given
 
 
 def thresholds(arguments: argparse.Namespace) -> Thresholds:

@@ -2,12 +2,13 @@
 
 Every number is held to its threshold anew, and absence is a failure. A check
 that failed while it ran stays failed: after mending a model or moving a
-threshold, run pytest again. Needs no converter and no runtime.
+threshold, run pytest again. What was held to a baseline then is held to it here.
+Needs no converter and no runtime.
 
-Exit status: 0 every gate holds; 1 a gate fails; 2 wrong usage, or results
-that cannot be read; 3 inconclusive: nothing is shown to be wrong, but what was
-measured cannot carry the verdict (unstable, contaminated, or a baseline of
-another machine), so the release may not ship yet.
+Exit status: 0 every gate holds; 1 a gate fails; 2 wrong usage, or results or
+a baseline that cannot be read; 3 inconclusive: nothing is shown to be wrong,
+but what was measured cannot carry the verdict (unstable, contaminated, or a
+baseline of another machine), so the release may not ship yet.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; returns 0 or 1."""
     with no_collection():
         thresholds = _results.thresholds(arguments)
-        if arguments.baseline is None:
+        held_to = _results.baseline(arguments)
+        if held_to is None:
             verdict = gates.judge_file(arguments.run, thresholds)
         else:
             from suite import baseline
 
-            verdict = baseline.judge(load(arguments.run, lean=True), thresholds, arguments.baseline)
+            verdict = baseline.judge(load(arguments.run, lean=True), thresholds, held_to)
     for line in explain(verdict) if arguments.explain else lines(verdict):
         print(line)
     return 0 if verdict.passed else INCONCLUSIVE_STATUS if verdict.inconclusive else 1

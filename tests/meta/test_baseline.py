@@ -16,7 +16,7 @@ from suite.gates import Finding, Gate, Verdict
 from suite.record import Check, Record, Status
 from suite.record.camera import RealTime
 from suite.record.lines import encode
-from suite.store import Results, load
+from suite.store import HELD_TO, Results, load
 from suite.thresholds import BaselineTolerance, Thresholds
 from tests.meta import records
 from tests.meta.product import ROOT
@@ -242,6 +242,26 @@ def test_set_show_and_gate_from_the_command_line(tmp_path: Path, capsys: pytest.
     assert main(["report", str(run), "--baseline", str(folder)]) == 0
     assert "may not ship yet" in (run / "index.html").read_text()
     assert main(["gate", str(run), "--baseline", str(tmp_path / "nowhere")]) == 2
+
+
+def test_what_a_run_was_held_to_it_is_held_to_ever_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline.save([OLD], tmp_path / "baselines")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.jsonl").write_bytes(encode(made(latency=records.latency(20.0))) + b"\n")
+    assert main(["gate", str(run)]) == 0, "held to nothing"
+    (run / HELD_TO).write_text(f"{tmp_path / 'baselines'}\n")
+    for given in (run, run / "results.jsonl"):
+        assert main(["gate", str(given)]) == 1
+        assert main(["report", str(given)]) == 0
+        assert "FAILED" in capsys.readouterr().out.splitlines()[-1]
+    (tmp_path / "baselines").rename(tmp_path / "moved")
+    for command in ("gate", "report"):
+        assert main([command, str(run)]) == 2
+        assert f"{tmp_path / 'baselines'}: the run was held to this baseline" in capsys.readouterr().err
+    assert main(["gate", str(run), "--baseline", str(tmp_path / "moved")]) == 1
 
 
 COMMITTED = sorted((ROOT / baseline.FOLDER).glob(f"*/{baseline.FILE}"))

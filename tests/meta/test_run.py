@@ -16,16 +16,17 @@ from suite.discovery import BUNDLED, load_fixture
 from suite.errors import UsageError
 from suite.matrix import Case
 from suite.record import Check
-from suite.run import Run, _bounds
+from suite.run import Run, _baseline, _bounds
 from suite.spec import VARIANTS, Target
 from suite.thresholds import Thresholds
+from tests.meta import records
 from tests.meta.product import ROOT
 
 CASE = Case(load_fixture(BUNDLED / "digits_cnn.py"), VARIANTS["float32"], Target("host", "litert-xnnpack"))
-OLD = ("results.jsonl", "index.html", "summary.md", "junit.xml", "benchmark.json")
+OLD = ("results.jsonl", "index.html", "summary.md", "junit.xml", "benchmark.json", "baseline.txt")
 
 
-def begun(report_dir: Path | None, root: Path) -> Run:
+def begun(report_dir: Path | None, root: Path, baseline: Path | None = None) -> Run:
     """A run that has not yet made its folder."""
     option = SimpleNamespace(report_dir=report_dir and str(report_dir))
     return Run(
@@ -36,6 +37,7 @@ def begun(report_dir: Path | None, root: Path) -> Run:
         dataset=None,
         continues=False,
         phones=Fleet(),
+        baseline=baseline,
     )
 
 
@@ -101,3 +103,36 @@ def test_a_run_into_a_folder_of_its_own_is_not_the_latest(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     begun(tmp_path / "mine", tmp_path).plan([])
     assert not (tmp_path / "reports").exists()
+
+
+def test_what_a_run_is_held_to_is_kept_beside_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    baseline = tmp_path / "baselines"
+    baseline.mkdir()
+    begun(tmp_path / "run", tmp_path, baseline).plan([])
+    assert store.held_to(tmp_path / "run") == baseline
+    baseline.rmdir()
+    with pytest.raises(UsageError, match="held to this baseline, which cannot be read"):
+        store.held_to(tmp_path / "run")
+    begun(tmp_path / "run", tmp_path).plan([])
+    assert store.held_to(tmp_path / "run") is None, "of the run before"
+
+
+def test_a_baseline_is_another_run_and_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def asked(baseline: str, report_dir: str | None = None) -> Path | None:
+        return _baseline(SimpleNamespace(option=SimpleNamespace(baseline=baseline, report_dir=report_dir)))
+
+    earlier = store.new_run_dir("reports").resolve()
+    store.point_latest("reports", earlier)
+    store.Store(earlier).append(records.passed())
+    assert asked("") is None
+    assert asked("reports/latest", "elsewhere") == earlier, "where it leads to before this run begins"
+    for same in (str(earlier), "reports/latest/results.jsonl"):
+        with pytest.raises(UsageError, match="held to itself"):
+            asked(same, "reports/latest")
+    with pytest.raises(UsageError, match="no baseline there"):
+        asked("nowhere")
