@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,12 @@ from suite.errors import BoundMissed, StagedError, Unsupported
 from suite.matrix import Case
 from suite.record import Check, Status
 from suite.spec import ExpectedFailure
+from suite.thresholds import Thresholds
 
 _TIMED = ("benchmark", "realtime")  # marks of what an engine without a latency of its own cannot show
-_ON_CAMERA_TARGET = ("test_realtime", "test_sustained")
-_CAMERA = "host/litert-xnnpack"  # the target that runs behind a camera on this machine
-_CAMERA_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
+_CAMERA_TEST, _MINUTES_TEST = "test_realtime", "test_sustained"
+_LASTING_TARGET = "host/litert-xnnpack"  # of both on this machine
+_LASTING_VARIANTS = ("float32", "int8")  # in the default profile: the slowest of a model and the quickest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Proof:
         return self.check in run.QUIET and not self.case.target.on_android
 
 
-def parametrize(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> None:
+def parametrize(metafunc: pytest.Metafunc, cases: Sequence[Case], thresholds: Thresholds) -> None:
     """Give a test its `case`, one at a time, and `threads` as many as its place is measured with."""
-    taken = _taken(metafunc, cases)
+    taken = _taken(metafunc, cases, thresholds)
     if "threads" not in metafunc.fixturenames:
         made = [pytest.param(case, id=case.id, marks=_marks(case)) for case in taken]
         metafunc.parametrize("case", made, scope="function")
@@ -49,16 +51,13 @@ def parametrize(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> None:
     metafunc.parametrize(("case", "threads"), made, scope="function")
 
 
-def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> list[Case]:
-    """The cases that a test is for, by its marks."""
+def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case], thresholds: Thresholds) -> list[Case]:
+    """The cases that a test is for, by its name and marks."""
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    of_camera = metafunc.function.__name__ in _ON_CAMERA_TARGET
-    taken = [
-        case
-        for case in cases
-        if (case.target.on_android or "android" not in marks)
-        and (not of_camera or _sees(case, metafunc.config))
-    ]
+    taken = [case for case in cases if case.target.on_android or "android" not in marks]
+    if (test := metafunc.function.__name__) in (_CAMERA_TEST, _MINUTES_TEST):
+        camera = thresholds if test == _CAMERA_TEST else None
+        taken = [case for case in taken if _lasts(case, metafunc.config.option, camera)]
     if "android" not in marks and "host_parity" in marks:
         taken = [case for case in taken if case.variant.format == "coreml" and timed(case.target)]
     if "ios" in marks:
@@ -70,11 +69,20 @@ def _taken(metafunc: pytest.Metafunc, cases: Sequence[Case]) -> list[Case]:
     return taken
 
 
-def _sees(case: Case, config: pytest.Config) -> bool:
-    """Whether it is put behind a camera, or run for minutes: in all that time nothing else may run there."""
-    few = config.option.profile == "default" and not config.option.variants
-    placed = str(case.target) == _CAMERA or case.target.on_android
-    return placed and (not few or case.variant.name in _CAMERA_VARIANTS)
+def _lasts(case: Case, option: Any, camera: Thresholds | None) -> bool:
+    """Whether it is run for minutes, or behind a `camera`: in all that time nothing else may run there.
+
+    Behind a camera is whatever has a bound on its frames; in the smoke profile nothing else is.
+    """
+    if str(case.target) != _LASTING_TARGET and not case.target.on_android:
+        return False
+    if camera is not None:
+        _, budget = camera.resolve(case.spec.name, case.variant.name, case.override)
+        promised = budget.min_processed_fps is not None
+        if promised or option.profile == "smoke":
+            return promised
+    few = option.profile == "default" and not option.variants
+    return not few or case.variant.name in _LASTING_VARIANTS
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:

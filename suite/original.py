@@ -109,12 +109,13 @@ class Original:
         }
 
     def _known(self) -> Card | None:
+        """The card of an earlier run; one without parameters is of an old suite, or soon made again."""
         place = self._cache.lookup("card", self._key())
         if place is None:
             return None
         card = msgspec.json.decode((place / "card.json").read_bytes(), type=Card)
         files = all(_unchanged(path, sha256) for path, sha256 in card.dependencies)
-        return card if files and _same(dict(card.packages)) else None
+        return card if card.parameters and files and _same(dict(card.packages)) else None
 
     def _learn(self) -> Card:
         card: Card = self._ask(".card", stage=Stage.BUILD, timeout=BUILD_SECONDS)

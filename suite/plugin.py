@@ -108,11 +108,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what was not asked for: tests of phones, minutes on end, and cameras in the smoke profile."""
+    """Leave out what was not asked for: tests of phones, and minutes on end."""
     left_out = {
         iphones.TESTS: not iphones.asked(config),
         phones.TESTS: not config.stash[_RUN].phones.phones,
-        "test_realtime.py": config.option.profile == "smoke",
         "test_sustained.py": not config.option.sustained,
     }
     ours = collection_path.parent.name == "validate"
@@ -125,7 +124,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests that ask for a `case`."""
     if "case" in metafunc.fixturenames:
-        collection.parametrize(metafunc, metafunc.config.stash[_RUN].cases)
+        current = metafunc.config.stash[_RUN]
+        collection.parametrize(metafunc, current.cases, current.thresholds)
 
 
 @pytest.hookimpl(trylast=True)
@@ -247,9 +247,11 @@ def pytest_runtest_makereport(
         report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r} {item.config.stash[_RUN].options}"
     over = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
     if over and (recorder := _recorder_of(item)) is not None:
+        current = item.config.stash[_RUN]
+        if error is None:
+            endings.leave_open(report, item, recorder, current.thresholds)
         status, stage, message = endings.ending(report, error, recorder.check)
         record = recorder.finish(status, stage, message, call.duration)
-        current = item.config.stash[_RUN]
         try:
             current.store.append(record)
         except PocketproofError as full:

@@ -261,7 +261,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Bounds on what an artifact may cost; None leaves a cost unbounded."""
+    """Bounds on what an artifact may cost; None leaves a cost unbounded. `stated` as of a Tolerance."""
 
     max_accuracy_drop: float | None = None  # paired, as a fraction
     max_contract_gaps: int | None = None  # what an artifact leaves an app to guess; 0 demands metadata
@@ -271,6 +271,7 @@ class Budget:
     max_peak_bytes: int | None = None
     min_processed_fps: float | None = None  # behind a camera of 30 fps, in the better of two schemes
     reason: str = ""
+    stated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

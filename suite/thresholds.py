@@ -24,8 +24,9 @@ FEWEST_SAMPLES = 64  # real ones that parity rests on at least
 AGREEMENT_MARGIN = 0.03  # of 32 samples one, by which two kinds of rounding may part
 UNBOUNDED = "unbounded"  # how a file says None, which TOML lacks
 _WORDS = ("source", "reason")
-TOLERANCE_BOUNDS = tuple(item.name for item in fields(Tolerance) if item.name not in (*_WORDS, "stated"))
-BUDGET_BOUNDS = tuple(item.name for item in fields(Budget) if item.name not in _WORDS)
+_NO_BOUNDS = (*_WORDS, "stated")
+TOLERANCE_BOUNDS = tuple(item.name for item in fields(Tolerance) if item.name not in _NO_BOUNDS)
+BUDGET_BOUNDS = tuple(item.name for item in fields(Budget) if item.name not in _NO_BOUNDS)
 BOUNDS = (*TOLERANCE_BOUNDS, *BUDGET_BOUNDS)
 
 # What a bound can be at all; outside of it someone meant another unit (98 for 0.98).
@@ -288,15 +289,21 @@ def _apply(
     """
     reason = str(table.get("reason", ""))
     moved = {name: table[name] for name in TOLERANCE_BOUNDS if name in table}
-    stated = {name for name, value in moved.items() if of_model or value != getattr(tolerance, name)}
-    tolerance = replace(tolerance, stated=tuple(sorted({*tolerance.stated, *stated})))
+    spent = {name: table[name] for name in BUDGET_BOUNDS if name in table}
+    tolerance = replace(tolerance, stated=_stated(tolerance, moved, of_model))
+    budget = replace(budget, stated=_stated(budget, spent, of_model))
     if any(value != getattr(tolerance, name) for name, value in moved.items()):
         source = str(table.get("source", "")) or (tolerance.source if reason else origin)
         tolerance = replace(tolerance, **moved, source=source, reason=reason or tolerance.reason)
-    spent = {name: table[name] for name in BUDGET_BOUNDS if name in table}
     if any(value != getattr(budget, name) for name, value in spent.items()):
         budget = replace(budget, **spent, reason=reason or budget.reason)
     return tolerance, budget
+
+
+def _stated(bounds: Tolerance | Budget, laid: Mapping[str, Any], of_model: bool) -> tuple[str, ...]:
+    """The names that someone stated, with those of values that are laid over the bounds."""
+    moved = (name for name, value in laid.items() if of_model or value != getattr(bounds, name))
+    return tuple(sorted({*bounds.stated, *moved}))
 
 
 # --- reading ----------------------------------------------------------------

@@ -14,7 +14,8 @@ SIZE_ALLOWANCE_BYTES = 100_000  # graph and metadata, which a small model has to
 def check_size(artifact: Artifact | None, budget: Budget) -> list[Finding]:
     """Findings on the bytes of an artifact, per parameter of the original and in all.
 
-    SIZE_ALLOWANCE_BYTES are granted on top of the bytes per parameter.
+    SIZE_ALLOWANCE_BYTES are granted on top of the bytes per parameter; where nothing
+    told how many parameters there are, that bound says nothing.
     """
     if artifact is None:
         return [unproven(Gate.SIZE, "no artifact was recorded")]
@@ -22,7 +23,7 @@ def check_size(artifact: Artifact | None, budget: Budget) -> list[Finding]:
     if not size > 0 or not artifact.parameters >= 0:
         return [unproven(Gate.SIZE, f"a size of {size} bytes, {artifact.parameters} parameters")]
     found = []
-    if (rate := budget.max_bytes_per_parameter) is not None:
+    if (rate := budget.max_bytes_per_parameter) is not None and artifact.parameters:
         limit = rate * artifact.parameters + SIZE_ALLOWANCE_BYTES
         found = bound(Gate.SIZE, "size in bytes", size, limit, lambda: _granted(rate, artifact))
     smaller = "Choose a narrower variant or a smaller model."

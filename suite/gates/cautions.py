@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from suite import frames, stats
 from suite.errors import UsageError
 from suite.gates.findings import number
 from suite.record import Check, Record, Status
 from suite.record.costs import Latency
-from suite.thresholds import FEWEST_SAMPLES, Thresholds
+from suite.spec import Budget, Tolerance
+from suite.thresholds import FEWEST_SAMPLES, TOLERANCE_BOUNDS, Thresholds
 
 Cautions = Mapping[str, Sequence[str]]  # by text: the cases it holds for
+
+HELD_BY: Mapping[str, tuple[Check, str]] = {  # by bound: the check that holds it, and the section it measures
+    **dict.fromkeys(TOLERANCE_BOUNDS, (Check.PARITY, "parity")),
+    "max_accuracy_drop": (Check.ACCURACY, "accuracy"),
+    "max_contract_gaps": (Check.CONTRACT, "contract"),
+    "max_bytes_per_parameter": (Check.CONVERSION, "artifact"),
+    "max_bytes": (Check.CONVERSION, "artifact"),
+    "max_p50_ms": (Check.BENCHMARK, "latency"),
+    "max_peak_bytes": (Check.BENCHMARK, "memory"),
+    "min_processed_fps": (Check.REALTIME, "realtime"),
+}
 
 
 def cautions(cases: Iterable[Record], thresholds: Thresholds) -> Cautions:
     """What a reader must not overlook of these cases."""
     cases_by_text: dict[str, list[str]] = {}
     for record in cases:
-        for text in (*_warnings_of(record), *_few_samples(record, thresholds)):
+        tolerance, budget = _limits(record, thresholds)
+        for text in chain(
+            _warnings_of(record), _few_samples(record, budget), _not_held(record, tolerance, budget)
+        ):
             cases_by_text.setdefault(text, []).append(record.case_id)
     return cases_by_text
 
@@ -26,6 +42,13 @@ def cautions(cases: Iterable[Record], thresholds: Thresholds) -> Cautions:
 def told(held: Cautions) -> list[str]:
     """Each caution once, with the first cases it holds for."""
     return [f"{text} ({_some(case_ids)})" for text, case_ids in held.items()]
+
+
+def _limits(record: Record, thresholds: Thresholds) -> tuple[Tolerance, Budget]:
+    try:
+        return thresholds.resolve(record.model, record.variant, record.override)
+    except UsageError:  # a finding says so
+        return Tolerance(), Budget()
 
 
 def _warnings_of(record: Record) -> Iterable[str]:
@@ -49,7 +72,7 @@ def _warnings_of(record: Record) -> Iterable[str]:
             yield f"the verdict on real time is {sound}. {stats.REMEDY[sound]}"
 
 
-def _few_samples(record: Record, thresholds: Thresholds) -> Iterable[str]:
+def _few_samples(record: Record, budget: Budget) -> Iterable[str]:
     """Numbers that rest on so few samples that they show less than they seem to."""
     parity, accuracy = record.parity, record.accuracy
     if parity is not None and 0 < parity.real.n < FEWEST_SAMPLES:
@@ -59,14 +82,28 @@ def _few_samples(record: Record, thresholds: Thresholds) -> Iterable[str]:
         )
     if accuracy is None or not accuracy.n > 0:
         return
-    try:
-        limit = thresholds.resolve(record.model, record.variant, record.override)[1].max_accuracy_drop
-    except UsageError:  # a finding says so
-        return
+    limit = budget.max_accuracy_drop
     if limit is not None and 0 <= limit < 1 / accuracy.n:
         yield (
             f"a drop in accuracy of {number(limit)} is less than one of {accuracy.n} samples, so one is "
             "allowed: give more labelled samples"
+        )
+
+
+def _not_held(record: Record, tolerance: Tolerance, budget: Budget) -> Iterable[str]:
+    """Bounds that someone stated and that this run did not ask for, and one that has nothing to go by."""
+    for bounds in (tolerance, budget):
+        for name in bounds.stated:
+            check, section = HELD_BY[name]
+            asked = check in record.planned or check in record.checks or getattr(record, section) is not None
+            if not asked and getattr(bounds, name) is not None:
+                why = record.reasons.get(section, f"its check, {check}, did not run")
+                yield f"{name} is stated, and was not measured in this run: {why}"
+    artifact = record.artifact
+    if artifact is not None and artifact.parameters == 0 and budget.max_bytes_per_parameter is not None:
+        yield (
+            "the size is held to no bytes per parameter, for no parameter of the original was found: "
+            "state max_bytes"
         )
 
 

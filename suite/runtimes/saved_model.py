@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,8 @@ class SavedOriginal:
         )
         variables = {id(variable): variable for variable in self._function.variables}
         self.parameters = sum(int(np.prod(variable.shape)) for variable in variables.values())
+        if not any(variable.dtype.is_floating for variable in variables.values()):  # frozen
+            self.parameters += _constants(self._function)
         self.rescales = False
         for variable in variables.values():
             check_finite(variable.name, variable.numpy())
@@ -100,3 +104,17 @@ class SavedOriginal:
             return dict(self._function(**dict(zip(names, tensors, strict=True))))
 
         return tf.function(serve, input_signature=specs)
+
+
+def _constants(function: Any) -> int:
+    """Floats that a frozen graph holds: in nodes of its own, in functions that it calls, and beside them."""
+    import tensorflow as tf
+
+    graph = function.graph.as_graph_def()
+    nodes = chain(graph.node, *(called.node_def for called in graph.library.function))
+    stored = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    held: list[tuple[Any, Iterable[int]]] = [
+        *((tensor.dtype, (size.size for size in tensor.tensor_shape.dim)) for tensor in stored),
+        *((tensor.dtype, tensor.shape) for tensor in function.captured_inputs),
+    ]
+    return sum(math.prod(shape) for dtype, shape in held if tf.dtypes.as_dtype(dtype).is_floating)

@@ -21,6 +21,8 @@ from suite.runtimes import Pool
 from suite.spec import ModelSpec
 from tests.meta.conftest import Subject
 
+PARAMETERS = 3 * 3 * 3 * 16 + 16 + 3 * 3 * 16 + 16 + 5 * 5 * 16 * 10 + 10  # of the classifier
+
 # Models without Keras, so that each of these runs takes half a second.
 FIXTURE = """
 from pathlib import Path
@@ -153,14 +155,15 @@ def test_other_code_of_a_custom_layer_is_another_model(
     assert after != before
 
 
-def test_a_card_of_an_older_suite_which_names_no_package_is_not_believed(
-    run: Callable[..., tuple[str, bool]], cache: Cache
+@pytest.mark.parametrize("untold", [{"packages": []}, {"parameters": 0}])
+def test_a_card_of_an_older_suite_which_names_no_package_or_no_parameter_is_not_believed(
+    run: Callable[..., tuple[str, bool]], cache: Cache, untold: dict[str, object]
 ) -> None:
     content, _ = run()
     (file,) = (cache.root / "card").glob("*/card.json")
     card = json.loads(file.read_text())
-    assert "numpy" in dict(card.pop("packages"))
-    file.write_text(json.dumps(card))
+    assert "numpy" in dict(card["packages"])
+    file.write_text(json.dumps({**card, **untold}))
     manifest = file.with_name("entry.json")
     told = json.loads(manifest.read_text())
     told["files"]["card.json"] = sha256_file(file)
@@ -287,14 +290,28 @@ def test_a_saved_model_that_is_no_reference_says_why(
     assert caught.value.stage is Stage.BUILD
 
 
-def test_one_model_in_three_formats_gives_the_same_answers(
+def test_one_model_in_every_format_gives_the_same_answers(
     subject: Callable[[str], Subject], images: np.ndarray, expected: np.ndarray
 ) -> None:
-    for name in ("classifier.h5", "classifier_saved"):
+    for name in ("classifier.h5", "classifier_saved", "classifier_frozen"):
         original = subject(name).original
         (info,) = original.card.inputs
         (answers,) = original.answers(Feed.of({info.name: images})).values()
         np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("classifier_saved", PARAMETERS),
+        ("classifier_frozen", PARAMETERS),
+        ("beside_saved", 768 * 10),
+    ],
+)
+def test_the_numbers_of_a_graph_are_counted_wherever_it_keeps_them(
+    subject: Callable[[str], Subject], name: str, numbers: int
+) -> None:
+    assert subject(name).original.card.parameters == numbers
 
 
 def test_answers_are_cached_by_model_and_feed(
@@ -304,5 +321,4 @@ def test_answers_are_cached_by_model_and_feed(
     again = cold.answers(Feed.of({"input": images}))["output"]
     np.testing.assert_array_equal(again, expected)
     assert pool._workers == {}
-    parameters = 3 * 3 * 3 * 16 + 16 + 3 * 3 * 16 + 16 + 5 * 5 * 16 * 10 + 10
-    assert cold.card.parameters == parameters
+    assert cold.card.parameters == PARAMETERS

@@ -59,6 +59,30 @@ def endless() -> Any:
     return count
 
 
+def frozen(folder: Path) -> None:
+    """The classifier as a SavedModel without variables."""
+    import tensorflow as tf
+
+    from suite.converters import tflite
+
+    model = classifier()
+    image = tf.TensorSpec((None, 16, 16, 3), tf.float32, "image")
+    tflite.export(tf.function(lambda image: {"scores": model(image)}, input_signature=[image]), folder)
+
+
+def beside(folder: Path) -> None:
+    """A SavedModel whose numbers are neither variables nor nodes of its graph."""
+    import tensorflow as tf
+
+    numbers = tf.fill([768, 10], 0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 768), tf.float32, "values")])
+    def scores(values: Any) -> Any:
+        return {"scores": values @ numbers}
+
+    tf.saved_model.save(tf.Module(), folder, signatures=scores)
+
+
 def broken(value: float) -> Any:
     """The classifier with one weight that is no number."""
     model = classifier()
@@ -79,6 +103,8 @@ def save(folder: Path) -> None:
         warnings.simplefilter("ignore")
         model.save(folder / "classifier.h5")
     model.export(folder / "classifier_saved", verbose=False)
+    frozen(folder / "classifier_frozen")
+    beside(folder / "beside_saved")
     # As the documentation of TensorFlow does it, to hold our own way of converting against.
     plain = tf.lite.TFLiteConverter.from_keras_model(classifier(batch=1))
     (folder / "plain.tflite").write_bytes(plain.convert())

@@ -22,7 +22,9 @@ from tests.meta import records
     [
         ({"size_bytes": 1_500_000 + SIZE_ALLOWANCE_BYTES}, Budget(max_bytes_per_parameter=1.5), 0),
         ({"size_bytes": 1_500_001 + SIZE_ALLOWANCE_BYTES}, Budget(max_bytes_per_parameter=1.5), 1),
-        ({"size_bytes": 90_000, "parameters": 0}, Budget(max_bytes_per_parameter=1.5), 0),
+        ({"size_bytes": 10**12, "parameters": 1}, Budget(max_bytes_per_parameter=1.5), 1),
+        ({"size_bytes": 10**12, "parameters": 0}, Budget(max_bytes_per_parameter=1.5), 0),  # a caution
+        ({"size_bytes": 5001, "parameters": 0}, Budget(max_bytes=5000), 1),
         ({"size_bytes": 5000}, Budget(max_bytes=5000), 0),
         ({"size_bytes": 5001}, Budget(max_bytes=5000), 1),
         ({"size_bytes": 9_000_000}, Budget(max_bytes_per_parameter=1.5, max_bytes=5000), 2),
