@@ -50,7 +50,21 @@ def _sizes(p: Any) -> tuple[int, int]:
 def _activations(messages: Any, count: int) -> list[Function]:
     if len(messages) != count:
         raise OpError(f"{len(messages)} activations, expected {count}")
-    return [function(one) for one in messages]
+    return [_activation(one) for one in messages]
+
+
+_WITHOUT_NUMBERS = {"linear": (1.0, 0.0), "scaledTanh": (1.0, 1.0), "sigmoidHard": (0.2, 0.5)}
+
+
+def _activation(p: Any) -> Function:
+    """The function of a message; coremltools writes those of recurrent layers without their numbers."""
+    kind = p.WhichOneof("NonlinearityType")
+    usual = type(p)()
+    usual.CopyFrom(p)
+    if kind in _WITHOUT_NUMBERS and not getattr(p, kind).ByteSize():
+        q = getattr(usual, kind)
+        q.alpha, q.beta = _WITHOUT_NUMBERS[kind]
+    return function(usual)
 
 
 def _steps(x: Array, inside: int, hidden: int, gates: int) -> Array:
@@ -85,7 +99,7 @@ def _answer(seen: list[Array], every: bool, backwards: bool) -> Array:
 def _simple(p: Any) -> Layer:
     inside, hidden = _sizes(p)
     names = ("weightMatrix", "recursionMatrix", "biasVector")
-    gate, act = _gate(p, names, inside, hidden, p.hasBiasVector), function(p.activation)
+    gate, act = _gate(p, names, inside, hidden, p.hasBiasVector), _activation(p.activation)
 
     def run(x: Array, *states: Array) -> Any:
         steps = _steps(x, inside, hidden, 1)

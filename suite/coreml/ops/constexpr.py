@@ -7,6 +7,7 @@ Scales are float16 in a float16 program; as in coremltools (optimize/_utils.py),
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from suite.coreml.halves import to_half
 from suite.coreml.ops.registry import OpError, axis_of, integers, op, room
 from suite.spec import Array
+
+_AT_A_TIME = 1 << 20  # elements
 
 
 @op("constexpr_affine_dequantize")
@@ -40,24 +43,37 @@ def constexpr_blockwise_shift_scale(
     data: Array, scale: Array, offset: Array | None = None, half: bool = False
 ) -> Array:
     """`scale (data - offset)`, each of them for a block of the data."""
-    real = data.astype(np.float32)
+    real = data.astype(np.float32, order="C")
     if offset is not None:
-        real -= spread(offset, data.shape).astype(np.float32)
+        _by_block(np.subtract, real, np.asarray(offset, np.float32))
         if half:  # coremltools subtracts in the type of the scale
-            real = to_half(real)
-    real *= spread(scale, data.shape)
+            flat = real.reshape(-1)
+            for part in _parts(flat.size):
+                flat[part] = to_half(flat[part])
+    _by_block(np.multiply, real, scale)
     return real
+
+
+def _by_block(function: np.ufunc, data: Array, values: Array) -> None:
+    """Into `data`: it and the value of each block; nothing is repeated to the size of the data."""
+    blocks = _blocks(values, data.shape)
+    pairs = zip(blocks, data.shape, strict=True)
+    split = data.reshape([size for have, whole in pairs for size in (have, whole // have)])  # a view
+    function(split, np.reshape(values, [size for have in blocks for size in (have, 1)]), out=split)
+
+
+def _blocks(values: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many blocks lie along each axis."""
+    have = np.shape(values)
+    if len(have) != len(shape) or any(not n or size % n for n, size in zip(have, shape, strict=False)):
+        raise OpError(f"blocks of {have} in data of {shape}")
+    return have
 
 
 def spread(values: Array, shape: tuple[int, ...]) -> Array:
     """Blocks' values, repeated to the shape of the data."""
     values = np.asarray(values)
-    fits = values.ndim == len(shape) and all(
-        have and size % have == 0 for size, have in zip(shape, values.shape, strict=True)
-    )
-    if not fits:
-        raise OpError(f"blocks of {values.shape} in data of {shape}")
-    for axis, (size, have) in enumerate(zip(shape, values.shape, strict=True)):
+    for axis, (size, have) in enumerate(zip(shape, _blocks(values, shape), strict=True)):
         if 1 < have < size:
             values = np.repeat(values, size // have, axis)
     return values
@@ -69,8 +85,20 @@ def unpack(raw: Array, bits: int, count: int) -> Array:
         raise OpError(f"{raw.size} bytes for {count} numbers of {bits} bits")
     if bits == 8:
         return raw[:count].view(np.uint8)
-    planes = np.unpackbits(raw.view(np.uint8), count=bits * count, bitorder="little").reshape(count, bits)
-    return np.asarray((planes << np.arange(bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8))
+    answer = np.empty(count, np.uint8)
+    for part in _parts(count):  # each begins at a whole byte
+        packed = raw[part.start * bits // 8 : math.ceil(part.stop * bits / 8)].view(np.uint8)
+        size = part.stop - part.start
+        planes = np.unpackbits(packed, count=bits * size, bitorder="little").reshape(size, bits)
+        np.sum(planes << np.arange(bits, dtype=np.uint8), axis=1, dtype=np.uint8, out=answer[part])
+    return answer
+
+
+def _parts(count: int, weight: int = 1) -> Iterator[slice]:
+    """So many elements in turn: what is needed beside the answer stays small, whatever the size of that."""
+    step = max(1, _AT_A_TIME // max(1, weight))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 @op("constexpr_lut_to_dense", exact=True)
@@ -84,30 +112,33 @@ def constexpr_lut_to_dense(
     bits = int(math.log2(lut.size)) if lut.size else 0
     if lut.ndim != 1 or not 1 <= bits <= 8 or 1 << bits != lut.size:
         raise OpError(f"a table of {lut.shape}")
-    return lut[unpack(indices.reshape(-1), bits, math.prod(sizes))].reshape(sizes)
+    places = unpack(indices.reshape(-1), bits, math.prod(sizes))
+    answer = np.empty(places.size, lut.dtype)
+    for part in _parts(places.size):
+        answer[part] = lut[places[part]]
+    return answer.reshape(sizes)
 
 
 def _blockwise_lut(indices: Array, lut: Array, vector_axis: Any) -> Array:
     """`lut` is (*blocks, entries, vector); a vector of values replaces each place along `vector_axis`."""
-    if lut.ndim != indices.ndim + 2 or 0 in lut.shape:
+    if lut.ndim != indices.ndim + 2 or 0 in lut.shape or not indices.ndim:
         raise OpError(f"a table of {lut.shape} for places of {indices.shape}")
     entries, width = lut.shape[-2:]
     if indices.size and int(indices.max()) >= entries:
         raise OpError(f"place {int(indices.max())} in a table of {entries}")
-    room((*indices.shape, width))
-    blocks = [
+    if width > 1 and vector_axis is None:
+        raise OpError("vectors of values without vector_axis")
+    axis = axis_of(vector_axis, indices.ndim) if width > 1 else 0
+    before, after = indices.shape[: axis + 1], indices.shape[axis + 1 :]
+    answer = np.empty(room((*before[:-1], before[-1] * width, *after)), lut.dtype)
+    found = np.moveaxis(answer.reshape(*before, width, *after), axis + 1, -1)  # a view: (*indices, vector)
+    first, *others = (
         np.arange(size).reshape([-1 if j == i else 1 for j in range(indices.ndim)]) // _block(size, have)
         for i, (size, have) in enumerate(zip(indices.shape, lut.shape[:-2], strict=True))
-    ]
-    found = lut[(*blocks, indices.astype(np.int64))]  # (*indices, vector)
-    if width == 1:
-        return np.asarray(found[..., 0])
-    if vector_axis is None:
-        raise OpError("vectors of values without vector_axis")
-    axis = axis_of(vector_axis, indices.ndim)
-    sizes = list(indices.shape)
-    sizes[axis] *= width
-    return np.moveaxis(found, -1, axis + 1).reshape(sizes)
+    )
+    for part in _parts(len(indices), width * indices.size // max(1, len(indices))):
+        found[part] = lut[(first[part], *others, indices[part])]
+    return answer
 
 
 def _block(size: int, have: int) -> int:

@@ -21,10 +21,17 @@ def linear(x: Array, weight: Array, bias: Array | None = None, memo: dict[str, A
         raise OpError(f"a product of {x.shape} with weights of {weight.shape}")
     room((*x.shape[:-1], weight.shape[0]))
     spend(*x.shape, weight.shape[0])
-    answer = np.asarray(np.matmul(x, weight.T))
+    answer = np.asarray(np.matmul(*_alike(x, weight.T)))
     if bias is not None:
         answer += bias
     return answer
+
+
+def _alike(x: Array, y: Array) -> tuple[Array, Array]:
+    """Whole numbers as float32 beside real ones, as programs from iOS17 on may mix them."""
+    if x.dtype.kind == y.dtype.kind:
+        return x, y
+    return x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
 
 
 @op("matmul")
@@ -37,7 +44,7 @@ def matmul(x: Array, y: Array, transpose_x: Any = False, transpose_y: Any = Fals
     if x.ndim > 1 and y.ndim > 1:
         room((*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1]))
         spend(*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *x.shape[-2:], y.shape[-1])
-    return np.asarray(np.matmul(x, y))
+    return np.asarray(np.matmul(*_alike(x, y)))
 
 
 _EQUATION = re.compile(r"[a-z]{1,8},[a-z]{1,8}->[a-z]{0,8}")

@@ -94,18 +94,19 @@ def l2_norm(x: Array, epsilon: Any = 1e-6) -> Array:
 
 @op("local_response_norm")
 def local_response_norm(x: Array, size: Any, alpha: Any = 1e-4, beta: Any = 0.75, k: Any = 1.0) -> Array:
-    """Divided by a power of the energy of the neighbouring channels."""
+    """Divided by a power of the energy of the neighbouring channels, the third axis from the end."""
     size = integer(size)
     if x.ndim < 3 or size < 1:
         raise OpError(f"local_response_norm of size {size} on a tensor of rank {x.ndim}")
-    before = (size - 1) // 2
-    channels = x.shape[1]
-    squares = np.square(x)
-    running = np.cumsum(squares, axis=1, dtype=np.float64)
-    running = np.concatenate([np.zeros_like(running[:, :1]), running], axis=1)
-    low = np.clip(np.arange(channels) - before, 0, channels)
-    high = np.clip(np.arange(channels) - before + size, 0, channels)
-    energy = (running[:, high] - running[:, low]).astype(np.float32)
+    channels = x.shape[-3]
+    if size % 2 == 0 and channels > 1:
+        raise OpError(f"an even size of {size}: on which side there is one more is not known")
+    running = np.cumsum(np.square(x), axis=-3, dtype=np.float64)
+    running = np.concatenate([np.zeros_like(running[..., :1, :, :]), running], axis=-3)
+    places = np.arange(channels)
+    low = np.maximum(places - size // 2, 0)
+    high = np.minimum(places + size // 2 + 1, channels)
+    energy = (running[..., high, :, :] - running[..., low, :, :]).astype(np.float32)
     base = np.float32(real(k)) + np.float32(real(alpha)) / np.float32(size) * energy
     answer: Array = x / np.power(base, np.float32(real(beta)))
     return answer

@@ -143,7 +143,10 @@ def lstm(
     activation: str = "tanh",
     clip: Any = None,
 ) -> Any:
-    """Long short-term memory; gates in the order input, forget, output, cell; states side by side."""
+    """Long short-term memory; gates in the order input, forget, output, cell; states side by side.
+
+    `clip` bounds the state of the cell, which the output gate then sees.
+    """
     acts = tuple(_function(name) for name in (recurrent_activation, cell_activation, activation))
     limit = None if clip is None else real(clip)
     if direction != "bidirectional":
@@ -191,10 +194,9 @@ def _lstm(
     for step in drive[::-1] if backwards else drive:
         total = step + h @ weight_hh.T
         into, keep, out, new = (total[:, i * hidden : (i + 1) * hidden] for i in range(4))
+        c = gate(keep + look[1] * c) * c + gate(into + look[0] * c) * cell(new)
         if limit is not None:
-            new = np.clip(new, -limit, limit)
-        fresh = gate(keep + look[1] * c) * c + gate(into + look[0] * c) * cell(new)
-        h = gate(out + look[2] * fresh) * act(fresh)
-        c = fresh
+            c = np.clip(c, -limit, limit)
+        h = gate(out + look[2] * c) * act(c)
         states.append(h)
     return _stacked(states, every, backwards), h, c

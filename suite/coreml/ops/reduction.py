@@ -118,10 +118,10 @@ def topk(
 
 @op("cumsum")
 def cumsum(x: Array, axis: Any = 0, exclusive: Any = False, reverse: Any = False) -> Array:
-    """Running sums along an axis."""
+    """Running sums along an axis; exclusive ones are of what comes before."""
     number = axis_of(axis, x.ndim)
-    source = np.flip(x, number) if reverse else x
-    answer = np.cumsum(source, axis=number, dtype=x.dtype)
+    answer = np.moveaxis(np.flip(x, number) if reverse else x, number, 0)
     if exclusive:
-        answer = answer - source
+        answer = np.concatenate([np.zeros_like(answer[:1]), answer[:-1]])
+    answer = np.moveaxis(np.cumsum(answer, axis=0, dtype=x.dtype), 0, number)
     return np.asarray(np.flip(answer, number) if reverse else answer)

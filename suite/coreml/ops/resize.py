@@ -55,12 +55,11 @@ def _checked(x: Array, sizes: dict[int, int]) -> None:
     room(sizes.get(i, size) for i, size in enumerate(x.shape))
 
 
-def _nearest(x: Array, sizes: dict[int, int]) -> Array:
-    """The element whose range the sample falls into: floor(place * have / want)."""
+def _nearest(x: Array, sizes: dict[int, int], *, centred: bool) -> Array:
+    """The element that the sample's centre falls into, or else its left edge."""
     _checked(x, sizes)
     for axis, want in sizes.items():
-        have = x.shape[axis]
-        x = np.take(x, np.minimum(np.arange(want) * have // want, have - 1), axis)
+        x = np.take(x, (2 * np.arange(want) + centred) * x.shape[axis] // (2 * want), axis)
     return x
 
 
@@ -82,13 +81,13 @@ def _scaled(x: Array, height: Any, width: Any) -> dict[int, int]:
 @op("upsample_nearest_neighbor", exact=True)
 def upsample_nearest_neighbor(x: Array, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Array:
     """Larger by factors, each pixel repeated."""
-    return _nearest(x, _scaled(x, scale_factor_height, scale_factor_width))
+    return _nearest(x, _scaled(x, scale_factor_height, scale_factor_width), centred=False)
 
 
 @op("resize_nearest_neighbor", exact=True)
 def resize_nearest_neighbor(x: Array, target_size_height: Any, target_size_width: Any) -> Array:
     """To a size, each pixel from the nearest."""
-    return _nearest(x, _spatial(x, target_size_height, target_size_width))
+    return _nearest(x, _spatial(x, target_size_height, target_size_width), centred=True)
 
 
 @op("upsample_bilinear")
@@ -134,9 +133,9 @@ def resize(
     if interpolation_mode == "LINEAR":
         return _linear(x, sizes, sampling_mode).astype(x.dtype, copy=False)
     if interpolation_mode == "NEAREST_NEIGHBOR":
-        if sampling_mode not in ("DEFAULT", "UNALIGN_CORNERS"):
-            raise OpError(f"nearest neighbours by {sampling_mode!r}: known are DEFAULT, UNALIGN_CORNERS")
-        return _nearest(x, sizes)
+        if sampling_mode != "DEFAULT":
+            raise OpError(f"nearest neighbours by {sampling_mode!r}: known is DEFAULT alone")
+        return _nearest(x, sizes, centred=True)
     raise OpError(f"interpolation_mode is {interpolation_mode!r}: known are LINEAR, NEAREST_NEIGHBOR")
 
 
@@ -221,6 +220,8 @@ def _box_grid(start: float, end: float, want: int, mode: str) -> Array:
             return np.array([start if mode == "STRICT_ALIGN_CORNERS" else (start + end) / 2])
         return start + places * ((end - start) / (want - 1))
     have = end - start + 1
+    if have < 1 and mode in ("DEFAULT", "UNALIGN_CORNERS"):
+        raise OpError(f"a box from {start:g} to {end:g} under {mode}: what Core ML makes of it is not known")
     if mode == "DEFAULT":
         return start + places * (have / want)
     if mode == "OFFSET_CORNERS":
@@ -276,7 +277,8 @@ def resample(
     across = _place(coordinates[..., 0], x.shape[3], coordinates_mode, bool(align_corners))
     down = _place(coordinates[..., 1], x.shape[2], coordinates_mode, bool(align_corners))
     if sampling_mode == "nearest":
-        return _picked(x, np.rint(down), np.rint(across), padding_mode, padding_value)
+        half_up = np.floor(down + 0.5), np.floor(across + 0.5)
+        return _picked(x, *half_up, padding_mode, padding_value)
     if sampling_mode != "bilinear":
         raise OpError(f"sampling_mode is {sampling_mode!r}: known are bilinear, nearest")
     top, left = np.floor(down), np.floor(across)

@@ -191,3 +191,25 @@ def test_a_cell_is_bounded_by_fifty_where_nothing_is_said() -> None:
 def test_the_gates_of_an_lstm_are_bounded() -> None:
     gates = dict.fromkeys(("inputGateWeightMatrix", "blockInputWeightMatrix", "outputGateWeightMatrix"), ONE)
     assert _lstm(_steps(60), {"cellClipThreshold": 5e4}, **gates) == [125_000, 125_000, 2500]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "act"),
+    [
+        ("linear", {}, lambda x: x),
+        ("scaledTanh", {}, np.tanh),
+        ("sigmoidHard", {}, lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
+        ("linear", {"alpha": 2.0}, lambda x: 2 * x),
+        ("scaledTanh", {"alpha": 2.0, "beta": 0.5}, lambda x: 2 * np.tanh(x / 2)),
+    ],
+)
+def test_a_recurrent_layer_names_an_activation_alone(kind: str, fields: dict[str, float], act: Any) -> None:
+    """coremltools writes them so, and its tests hold Core ML to the usual numbers."""
+    x, weight = values(1, 2, 3, 4, 1, 1), values(2, 5, 4)
+    one_step = x[:1]
+    found, _ = _run(
+        "simpleRecurrent", one_step, inputVectorSize=4, outputVectorSize=5, activation={kind: fields},
+        weightMatrix=weight, recursionMatrix=values(3, 5, 5),
+    )  # fmt: skip
+    expected = act(one_step[0, :, :, 0, 0] @ weight.T)
+    np.testing.assert_allclose(found[0, :, :, 0, 0], expected, rtol=1e-5, atol=1e-6)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.coreml.ops import OpError
+from suite.coreml.ops import OpError, constexpr
 from suite.coreml.ops.constexpr import unpack
+from suite.spec import Array
 from tests.meta.coreml.ops.asking import run, some, values
 
 
@@ -21,6 +25,41 @@ def test_unpacking_reverses_packing(bits: int, count: int, seed: int) -> None:
     np.testing.assert_array_equal(unpack(packed, bits, count), numbers)
     with pytest.raises(OpError, match="bytes"):
         unpack(packed, bits, 8 * len(packed) // bits + 1)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 6])
+def test_unpacking_takes_little_more_than_its_answer(bits: int) -> None:
+    count = 3 * constexpr._AT_A_TIME + 5  # several parts, and a last one that ends within a byte
+    numbers = np.random.default_rng(bits).integers(0, 1 << bits, count, np.uint8)
+    flat = np.unpackbits(numbers[:, None], axis=1, count=bits, bitorder="little")
+    packed, lut = np.packbits(flat, bitorder="little"), values(1, 1 << bits)
+    assert _peak(lambda: unpack(packed, bits, count), numbers) < count + 20 * constexpr._AT_A_TIME
+    dense = {"shape": np.uint32([count])}
+    peak = _peak(lambda: run("constexpr_lut_to_dense", packed, lut, **dense), lut[numbers])
+    assert peak < 5 * count + 20 * constexpr._AT_A_TIME
+
+
+def test_tables_and_blocks_take_little_more_than_their_answer() -> None:
+    rows, wide = 3 * 1024 + 2, 1024
+    places = np.random.default_rng(1).integers(0, 4, (rows, wide), np.uint8)
+    tables = values(1, 2, 1, 4, 1)
+    expected = np.concatenate([tables[i, 0, half, 0] for i, half in enumerate(np.split(places, 2))])
+    more = 20 * constexpr._AT_A_TIME
+    assert _peak(lambda: run("constexpr_lut_to_dense", places, tables), expected) < 4 * places.size + more
+    scale, offset = values(2, rows, 2), np.ones((rows, 2), np.int8)
+    expected = (places - np.float32(1)) * np.repeat(scale, wide // 2, 1)
+    peak = _peak(lambda: run("constexpr_blockwise_shift_scale", places, scale, offset), expected)
+    assert peak < 4 * places.size + more
+
+
+def _peak(ask: Callable[[], Array], expected: Array) -> int:
+    """The most bytes that were held to answer."""
+    tracemalloc.start()
+    answer = ask()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(answer, expected)
+    return peak
 
 
 def test_affine_by_axis() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.coreml.ops import OpError
+from suite.spec import Array
 from tests.meta.coreml.ops.asking import Ask, near, run, some, values
 
 
@@ -78,11 +81,75 @@ def test_suppression(tf: Ask, seed: int) -> None:
         [corners.astype(np.float32), scores[:, 0], 5],
         {"iou_threshold": 0.3, "score_threshold": 0.2},
     )
-    kept, best, places, count = run("non_maximum_suppression", boxes[None], scores[None], 0.3, 0.2, 5)
+    kept, best, places, count = _suppressed(boxes, scores, score_threshold=0.2)
     assert count[0] == len(expected)
     np.testing.assert_array_equal(places[0, : count[0]], expected)
     np.testing.assert_array_equal(kept[0, : count[0]], boxes[expected])
     np.testing.assert_array_equal(best[0, : count[0]], scores[expected])
+
+
+def _suppressed(boxes: Array, scores: Array, **options: Any) -> Any:
+    return run(
+        "non_maximum_suppression", boxes[None], scores[None], iou_threshold=0.3, max_boxes=5, **options
+    )
+
+
+BOXES = np.float32([[0, 0, 1, 1], [0.1, 0, 1, 1], [5, 5, 1, 1]])  # the second overlaps the first
+
+
+@pytest.mark.parametrize(
+    ("least", "kept"),
+    [(0.0, [1, 2]), (0.2, [1]), (0.5, [1]), (9.0, [1])],  # 0.2 and 0.5 are scores: not above themselves
+)
+def test_a_score_is_above_the_threshold_or_the_best_is_kept(least: float, kept: list[int]) -> None:
+    scores = np.float32([[0.4], [0.5], [0.2]])
+    found, best, places, count = _suppressed(BOXES, scores, score_threshold=np.float32(least))
+    assert count.tolist() == [len(kept)]
+    np.testing.assert_array_equal(places, [[*kept, *[-1] * (5 - len(kept))]])
+    np.testing.assert_array_equal(found[0, : len(kept)], BOXES[kept])
+    np.testing.assert_array_equal(best[0, : len(kept)], scores[kept])
+    assert not found[0, len(kept) :].any()
+
+
+def test_suppression_from_ios17_on_has_the_boxes_last_and_no_threshold() -> None:
+    scores = np.float32([[0.4, -3], [-2, 0.5], [-1, -9]])
+    for by_class, kept in ((False, [1, 2]), (True, [1, 0, 2])):
+        found, best, places = _suppressed(BOXES.T, scores.T, per_class_suppression=by_class)
+        assert (found.shape, best.shape, places.shape) == ((1, 4, 5), (1, 2, 5), (1, 5))
+        np.testing.assert_array_equal(places, [[*kept, *[-1] * (5 - len(kept))]])
+        np.testing.assert_array_equal(found[0, :, : len(kept)], BOXES[kept].T)
+        np.testing.assert_array_equal(best[0, :, : len(kept)], scores[kept].T)
+    with pytest.raises(OpError, match="boxes of"):
+        _suppressed(BOXES, scores.T)
+    with pytest.raises(OpError, match="at most 5 of 0 boxes"):
+        _suppressed(BOXES[:0].T, scores[:0].T)
+
+
+X, HALF = values(1, 2, 3), values(2, 2, 3)
+BY_PLACE: dict[str, tuple[Array, ...]] = {  # each with a place of -1, which is the last
+    "gather": (X, np.int32([-1, 0])),
+    "gather_along_axis": (X, np.int32([[-1, 0, 1]])),
+    "gather_nd": (X, np.int32([[1, -1], [0, 0]])),
+    "scatter": (X, np.int32([-1, 0]), HALF),
+    "scatter_along_axis": (X, np.int32([[-1, 0, 1]]), HALF[:1]),
+    "scatter_nd": (X, np.int32([[1, -1], [0, 0]]), HALF[0, :2]),
+}
+
+
+@pytest.mark.parametrize("name", BY_PLACE)
+def test_from_ios17_on_a_negative_place_is_beyond(name: str) -> None:
+    x, places, *updates = BY_PLACE[name]
+    size = np.array(x.shape) if name.endswith("nd") else x.shape[0]
+    whole = np.where(places < 0, places + size, places)
+    expected = run(name, x, whole, *updates)
+    near(run(name, x, places, *updates), expected)  # before iOS17
+    for validate in (False, True):
+        near(run(name, x, whole, *updates, validate_indices=validate), expected)
+        with pytest.raises(OpError, match=r"places -1\.\..* in an axis of") as caught:
+            run(name, x, places, *updates, validate_indices=validate)
+        assert ("validate_indices lets pass" in str(caught.value)) is not validate
+        with pytest.raises(OpError, match=r"places .*\.\.10 in an axis of"):
+            run(name, x, np.where(places < 0, 10, places), *updates, validate_indices=validate)
 
 
 @pytest.mark.parametrize("places", [[4], [-5], [2**31 - 1]])

@@ -41,4 +41,9 @@ def test_local_response_norm(tf: Ask) -> None:
     x = values(1, 2, 7, 3, 4)
     last = np.moveaxis(x, 1, -1).copy()
     expected = tf("nn.local_response_normalization", [last, 2, 1.5, 0.2, 0.6])
-    near(run("local_response_norm", x, 5, 5 * 0.2, 0.6, 1.5), np.moveaxis(expected, -1, 1))
+    answer = run("local_response_norm", x, 5, 5 * 0.2, 0.6, 1.5)
+    near(answer, np.moveaxis(expected, -1, 1))
+    near(run("local_response_norm", x[0], 5, 5 * 0.2, 0.6, 1.5), answer[0])  # channels: third from last
+    near(run("local_response_norm", x[None], 5, 5 * 0.2, 0.6, 1.5), answer[None])
+    with pytest.raises(OpError, match="an even size of 4"):
+        run("local_response_norm", x, 4)

@@ -45,6 +45,29 @@ def test_lstm(
     assert c.shape == (batch, hidden)
 
 
+@pytest.mark.parametrize("limit", [0.2, 50.0])
+def test_the_state_of_a_cell_is_clipped_before_the_output_gate_sees_it(limit: float) -> None:
+    """As coremltools' own reference has it, which Core ML is held to."""
+    steps, batch, hidden = 6, 2, 4
+    x, peep = np.abs(values(1, steps, batch, 3)), values(2, 3, hidden)
+    weight, again, bias = np.abs(values(3, 4, hidden, 3)), values(4, 4, hidden, hidden), values(5, 4, hidden)
+    h = c = zero = np.zeros((batch, hidden), np.float32)
+    expected = []
+    for step in x:
+        pushed = [step @ weight[i].T + h @ again[i].T + bias[i] for i in range(4)]
+        into, keep = (1 / (1 + np.exp(-(pushed[i] + peep[i] * c))) for i in (0, 1))
+        c = np.clip(keep * c + into * np.tanh(pushed[3]), -limit, limit)
+        h = np.maximum(c, 0) / (1 + np.exp(-(pushed[2] + peep[2] * c)))
+        expected.append(h)
+    states, _, cell = run(
+        "lstm", x, zero, zero, weight.reshape(-1, 3), again.reshape(-1, hidden), bias.reshape(-1),
+        peep.reshape(-1), output_sequence=True, activation="relu", clip=np.float32(limit),
+    )  # fmt: skip
+    near(states, np.stack(expected))
+    near(cell, c)
+    assert (np.abs(cell).max() > 1) == (limit > 1)
+
+
 def test_two_ways_are_one_after_the_other() -> None:
     x, zero = values(1, 5, 2, 3), np.zeros((2, 4), np.float32)
     there = [values(2, 16, 3), values(3, 16, 4), values(4, 16)]

@@ -79,6 +79,15 @@ def test_cumsum(tf: Ask, axis: int, exclusive: bool, reverse: bool, seed: int) -
     near(run("cumsum", x, axis, exclusive, reverse), expected)
 
 
+def test_an_exclusive_sum_keeps_what_is_small_beside_the_next() -> None:
+    x = np.float32([1, 2**25, 1])
+    near(run("cumsum", x, 0, True), np.float32([0, 1, 2**25]))
+    near(run("cumsum", x[::-1].copy(), 0, True, True), np.float32([2**25, 1, 0]))
+    near(run("cumsum", np.float32([[np.inf, 1]]), 1, True), np.float32([[0, np.inf]]))
+    near(run("cumsum", np.int32([3, 4]), 0, True), np.int32([0, 3]))
+    assert run("cumsum", np.zeros((0, 2), np.float32), 0, True).shape == (0, 2)
+
+
 def test_more_than_there_are_is_refused() -> None:
     with pytest.raises(OpError, match="top 9 of 5"):
         run("topk", values(1, 5), 9)

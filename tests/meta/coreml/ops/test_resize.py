@@ -40,8 +40,18 @@ def test_bilinear(tf: Ask, size: tuple[int, int], wanted: tuple[int, int], seed:
 @given(size=_SIZE, wanted=_SIZE, seed=st.integers(0, 9))
 def test_nearest(tf: Ask, size: tuple[int, int], wanted: tuple[int, int], seed: int) -> None:
     x = values(seed, 1, 2, *size)
-    expected = tf("raw_ops.ResizeNearestNeighbor", [], {"images": _last(x), "size": list(wanted)})
+    expected = tf("image.resize", [_last(x), list(wanted)], {"method": "nearest"})
     near(run("resize_nearest_neighbor", x, *wanted), np.moveaxis(expected, -1, 1))
+    near(run("resize", x, np.array(wanted), 2, "NEAREST_NEIGHBOR"), np.moveaxis(expected, -1, 1))
+    factors = [np.float32((want + 1e-4) / have) for have, want in zip(size, wanted, strict=True)]
+    expected = tf("raw_ops.ResizeNearestNeighbor", [], {"images": _last(x), "size": list(wanted)})
+    near(run("upsample_nearest_neighbor", x, *factors), np.moveaxis(expected, -1, 1))
+
+
+@pytest.mark.parametrize("mode", ["UNALIGN_CORNERS", "STRICT_ALIGN_CORNERS", "OFFSET_CORNERS"])
+def test_nearest_in_a_way_that_nobody_has_seen_is_refused(mode: str) -> None:
+    with pytest.raises(OpError, match=f"'{mode}': known is DEFAULT alone"):
+        run("resize", values(1, 1, 1, 2, 2), np.array([3, 3]), 2, "NEAREST_NEIGHBOR", mode)
 
 
 def test_upsampling() -> None:
@@ -104,6 +114,17 @@ def test_resampling_at_the_pixels_is_the_image() -> None:
         x,
         1e-5,
     )
+
+
+def test_a_box_turned_round_is_sampled_from_corner_to_corner_or_refused() -> None:
+    x, box = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4), np.float32([[2, 2, 1, 1]])
+    options = {"boxes": box, "target_height": 2, "target_width": 2}
+    turned = run("crop_resize", x, sampling_mode="ALIGN_CORNERS", **options)
+    near(turned, np.float32([10, 9, 6, 5]).reshape(1, 1, 2, 2))
+    for mode in ("DEFAULT", "UNALIGN_CORNERS"):
+        wide = {**options, "boxes": box * 2, "sampling_mode": mode}
+        with pytest.raises(OpError, match=f"from 4 to 2 under {mode}"):
+            run("crop_resize", x, **wide)
 
 
 def test_nonsense_is_refused() -> None:
