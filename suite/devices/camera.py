@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from suite.errors import CaseError, StagedError
+from suite.devices.answers import Scheme, Shown, others_ns, shown
+from suite.errors import CaseError
 from suite.preprocess import crop_box
 from suite.record import Stage
 from suite.record.camera import Stream
-from suite.runtimes.base import CameraPlan, CameraUse, FrameTimes, TensorInfo, quantise
+from suite.runtimes.base import CameraPlan, CameraUse, TensorInfo, quantise
 from suite.spec import Array, ImageInput, Resize
-
-_UNTOLD = "does not show {} in /proc"
 
 
 def frame_bytes(frames: Sequence[Array], image: ImageInput | None, info: TensorInfo) -> list[bytes]:
@@ -65,44 +64,33 @@ def words(image: ImageInput | None, frame: tuple[int, ...], plan: CameraPlan) ->
     }
 
 
-def use(seen: Mapping[str, Any], where: str) -> CameraUse:
+def use(seen: Shown, where: str) -> CameraUse:
     """What the runner saw; StagedError where the phone does not show the memory of a process."""
-    for name in ("baseline_bytes", "loaded_bytes", "first_resident_bytes", "peak_bytes"):
-        if seen[name] is None:
-            raise StagedError(f"{where} {_UNTOLD.format(name)}", stage=Stage.MEASURE)
     phases = {
-        "load": (int(seen["loaded_bytes"]), seen["loaded_unique_bytes"]),
-        "first": (int(seen["first_resident_bytes"]), seen["first_unique_bytes"]),
+        "load": (shown(seen, "loaded_bytes", where), seen.loaded_unique_bytes),
+        "first": (shown(seen, "first_resident_bytes", where), seen.first_unique_bytes),
     }
-    for scheme in seen["schemes"]:
-        phase = "real time, with threads" if scheme["threaded"] else "real time, in the callback"
-        phases[phase] = int(scheme["resident_bytes"]), scheme["unique_bytes"]
+    for scheme in seen.schemes:
+        phase = "real time, with threads" if scheme.threaded else "real time, in the callback"
+        phases[phase] = shown(scheme, "resident_bytes", where), scheme.unique_bytes
     return CameraUse(
-        streams=tuple(map(_stream, seen["schemes"])),
-        baseline_bytes=int(seen["baseline_bytes"]),
-        baseline_unique_bytes=seen["baseline_unique_bytes"],
-        peak_bytes=int(seen["peak_bytes"]),
+        streams=tuple(map(_stream, seen.schemes)),
+        baseline_bytes=shown(seen, "baseline_bytes", where),
+        baseline_unique_bytes=seen.baseline_unique_bytes,
+        peak_bytes=shown(seen, "peak_bytes", where),
         phases=phases,
     )
 
 
-def _stream(scheme: Mapping[str, Any]) -> Stream:
-    taken: list[FrameTimes] = []
-    for number, begun, preprocess, infer, postprocess in scheme["taken"]:
-        taken.append((number, begun, preprocess, infer, postprocess))
+def _stream(scheme: Scheme) -> Stream:
     return Stream(
-        threaded=scheme["threaded"],
-        fps=float(scheme["fps"]),
-        offered=scheme["offered"],
-        taken=tuple(taken),
-        shown_ns=tuple(scheme["shown_ns"]),
-        wall_ns=scheme["wall_ns"],
-        cpu_ns=scheme["cpu_ns"],
+        threaded=scheme.threaded,
+        fps=float(scheme.fps),
+        offered=scheme.offered,
+        taken=scheme.taken,
+        shown_ns=scheme.shown_ns,
+        wall_ns=scheme.wall_ns,
+        cpu_ns=scheme.cpu_ns,
         others_cpu_ns=others_ns(scheme),
-        cores=scheme["cores"],
+        cores=scheme.cores,
     )
-
-
-def others_ns(seen: Mapping[str, Any]) -> int | None:
-    """CPU time of other processes while the runner measured; None where the phone does not tell."""
-    return None if seen["all_cpu_ns"] is None else max(0, seen["all_cpu_ns"] - seen["cpu_ns"])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from suite import runtimes
-from suite.devices import camera, script
+from suite.devices import answers, camera, script
 from suite.devices.adb import Device, hashing_seconds, sha256_of
+from suite.devices.answers import AnyRan, Ran
 from suite.devices.bundle import Bundle, bundle
 from suite.devices.script import OUTPUT, Told
 from suite.devices.vitals import Vitals
@@ -41,18 +40,6 @@ BATCH_BYTES = 128 << 20  # of inputs that go to the phone at a time
 _INPUT = "input.bin"
 _SILENCE = 10.0  # seconds more than the runner gives itself
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 14: "its time-out"}
-_ANSWERED = frozenset({"inputs", "outputs", "batch_ns"})  # what a runner's answer must hold
-_USED = frozenset(
-    {"threads", "inputs", "outputs", "baseline_bytes", "baseline_unique_bytes", "loaded_bytes"}
-    | {"loaded_unique_bytes", "first_resident_bytes", "first_unique_bytes", "peak_bytes"}
-)
-_TIMED = (
-    _ANSWERED
-    | _USED
-    | {"samples_ns", "warmup_ns", "load_ns", "cpu_ns", "wall_ns", "all_cpu_ns", "cores"}
-    | {"resident_bytes", "unique_bytes"}
-)
-_SHOWN = _USED | {"schemes"}
 _NOT_SUPPORTED = ("find op for builtin opcode", "unresolved custom op", "Select TensorFlow op")
 
 
@@ -129,15 +116,15 @@ class DeviceSession:
         """
         seen = self._timed(feed, policy, sampled)
         return Timing(
-            threads=int(seen["threads"]),
-            samples_ns=tuple(seen["samples_ns"]),
-            load_ns=int(seen["load_ns"]),
-            first_ns=int(seen["batch_ns"][0]),
-            warmup_ns=tuple(seen["warmup_ns"]),
-            cpu_ns=int(seen["cpu_ns"]),
-            wall_ns=int(seen["wall_ns"]),
-            others_cpu_ns=camera.others_ns(seen),
-            cores=seen["cores"],
+            threads=seen.threads,
+            samples_ns=seen.samples_ns,
+            load_ns=seen.load_ns,
+            first_ns=seen.batch_ns[0],
+            warmup_ns=seen.warmup_ns,
+            cpu_ns=seen.cpu_ns,
+            wall_ns=seen.wall_ns,
+            others_cpu_ns=answers.others_ns(seen),
+            cores=seen.cores,
         )
 
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
@@ -146,26 +133,27 @@ class DeviceSession:
             warmup_min_runs=0, warmup_min_seconds=0, min_runs=runs, max_runs=runs, min_seconds=0
         )
         seen = self._timed(feed, policy)
-        for name in (
-            "baseline_bytes",
-            "loaded_bytes",
-            "first_resident_bytes",
-            "resident_bytes",
-            "peak_bytes",
-        ):
-            if seen[name] is None:
-                raise StagedError(f"{self.device.serial} does not show {name} in /proc", stage=Stage.MEASURE)
+        loaded, first, steady, baseline, peak = (
+            answers.shown(seen, name, self.device.serial)
+            for name in (
+                "loaded_bytes",
+                "first_resident_bytes",
+                "resident_bytes",
+                "baseline_bytes",
+                "peak_bytes",
+            )
+        )
         return MemoryUse(
             phases={
-                "load": (int(seen["loaded_bytes"]), seen["loaded_unique_bytes"]),
-                "first": (int(seen["first_resident_bytes"]), seen["first_unique_bytes"]),
-                "steady": (int(seen["resident_bytes"]), seen["unique_bytes"]),
+                "load": (loaded, seen.loaded_unique_bytes),
+                "first": (first, seen.first_unique_bytes),
+                "steady": (steady, seen.unique_bytes),
             },
-            baseline_bytes=int(seen["baseline_bytes"]),
-            loaded_bytes=int(seen["loaded_bytes"]),
-            peak_bytes=int(seen["peak_bytes"]),
-            baseline_unique_bytes=seen["baseline_unique_bytes"],
-            unique_bytes=seen["unique_bytes"],
+            baseline_bytes=baseline,
+            loaded_bytes=loaded,
+            peak_bytes=peak,
+            baseline_unique_bytes=seen.baseline_unique_bytes,
+            unique_bytes=seen.unique_bytes,
         )
 
     def realtime(
@@ -191,7 +179,7 @@ class DeviceSession:
             (folder / _INPUT).write_bytes(b"".join(content))
             self.device.push(folder / _INPUT, _INPUT, stage=Stage.RUN)
             words = [f"{name}={value}" for name, value in stated.items()]
-            seen, told = self._run(len(content), _SHOWN, words, sampled, watched=True)
+            seen, told = self._run(len(content), answers.Shown, words, sampled, watched=True)
             self._hold_to_size(told.output_bytes or 0, len(content))
         self.readings, self.after = told.readings, told.after
         return camera.use(seen, self.device.serial)
@@ -199,12 +187,12 @@ class DeviceSession:
     def close(self) -> None:
         """Nothing runs between two calls, and the phone's files are its Device's to remove."""
 
-    def _timed(self, feed: Feed, policy: TimingPolicy, sampled: Sequence[str] = ()) -> dict[str, Any]:
+    def _timed(self, feed: Feed, policy: TimingPolicy, sampled: Sequence[str] = ()) -> answers.Timed:
         """What the runner says of a timed run; its answer stays on the phone, its size is looked at."""
         sample = self._sample(match(load_feed(feed), self.inputs), 0)
         with scratch() as folder:
             self._send([sample], folder)
-            seen, told = self._run(1, _TIMED, _words(policy), sampled, watched=True)
+            seen, told = self._run(1, answers.Timed, _words(policy), sampled, watched=True)
             self._hold_to_size(told.output_bytes or 0, 1)
         self.readings, self.after = told.readings, told.after
         return seen
@@ -227,8 +215,8 @@ class DeviceSession:
         """Run samples in one process there: outputs, a row a sample."""
         with scratch() as folder:
             count = self._send(samples, folder)
-            seen, _ = self._run(count, _ANSWERED)
-            self.inference_seconds = sum(seen["batch_ns"]) / count / 1e9
+            seen, _ = self._run(count, answers.Batch)
+            self.inference_seconds = sum(seen.batch_ns) / count / 1e9
             return self._fetched(folder, count)
 
     def _send(self, samples: Iterable[Mapping[str, Array]], folder: Path) -> int:
@@ -244,13 +232,13 @@ class DeviceSession:
     def _run(
         self,
         count: int,
-        needed: frozenset[str],
+        kind: type[AnyRan],
         words: Iterable[str] = (),
         sampled: Sequence[str] = (),
         *,
         watched: bool = False,
-    ) -> tuple[dict[str, Any], Told]:
-        """Start the runner, wait for it, and read its JSON."""
+    ) -> tuple[AnyRan, Told]:
+        """Start the runner, wait for it, and read its answer."""
         stated = {
             "model": f"../{self._model}",
             "input": f"../{_INPUT}",
@@ -262,7 +250,7 @@ class DeviceSession:
         }
         command = [*self._runner.command, *(f"{name}={value}" for name, value in stated.items()), *words]
         told = self._started(shlex.join(command), sampled, watched=watched)
-        seen = self._understood(told.stdout, told.stderr, told.status, needed)
+        seen = self._understood(told.stdout, told.stderr, told.status, kind)
         self._hold_to_declared(seen)
         return seen, told
 
@@ -291,7 +279,7 @@ class DeviceSession:
             self.device.abandon_runner()
             raise
 
-    def _understood(self, stdout: str, stderr: str, status: int, needed: frozenset[str]) -> dict[str, Any]:
+    def _understood(self, stdout: str, stderr: str, status: int, kind: type[AnyRan]) -> AnyRan:
         """What the runner said, where it said anything that makes sense."""
         where, words = self.device.serial, " | ".join(stderr.strip().splitlines()[-3:])[-400:]
         if status > 128:
@@ -301,27 +289,29 @@ class DeviceSession:
                 stage=Stage.RUN,
             )
         try:
-            seen = json.loads(stdout)
-            if not isinstance(seen, dict) or not ("error" in seen or needed <= seen.keys()):
-                raise ValueError("not the runner's answer")
-        except ValueError:
+            failure = answers.read(stdout, answers.Failure)
+            if failure.error is not None:
+                error = Unsupported if any(phrase in stderr for phrase in _NOT_SUPPORTED) else CaseError
+                stage = Stage.LOAD if failure.stage == "load" else Stage.RUN
+                raise error(f"{where}: {failure.error}. {words}".strip(), stage=stage)
+            seen = answers.read(stdout, kind)
+        except ValueError as why:
             raise StagedError(
                 f"{where}: the runner ended with {status} and said what is no answer: "
-                f"{stdout.strip()[:200]!r}. {words}".strip(),
+                f"{stdout.strip()[:200]!r} ({why}). {words}".strip(),
                 stage=Stage.RUN,
             ) from None
-        if "error" in seen:
-            kind = Unsupported if any(phrase in stderr for phrase in _NOT_SUPPORTED) else CaseError
-            stage = Stage.LOAD if seen.get("stage") == "load" else Stage.RUN
-            raise kind(f"{where}: {seen['error']}. {words}".strip(), stage=stage)
         if status:
             raise StagedError(f"{where}: the runner ended with {status}. {words}".strip(), stage=Stage.RUN)
         return seen
 
-    def _hold_to_declared(self, seen: Mapping[str, Any]) -> None:
+    def _hold_to_declared(self, seen: Ran) -> None:
         """The tensors that the phone found are those that this machine found."""
-        for kind, declared in (("inputs", self.inputs), ("outputs", self.outputs)):
-            found = [(tuple(tensor["shape"]), tensor["dtype"]) for tensor in seen[kind]]
+        for kind, told, declared in (
+            ("inputs", seen.inputs, self.inputs),
+            ("outputs", seen.outputs, self.outputs),
+        ):
+            found = [(tensor.shape, tensor.dtype) for tensor in told]
             expected = [(info.shape, info.dtype) for info in declared]
             if found != expected:
                 raise CaseError(

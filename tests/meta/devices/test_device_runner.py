@@ -9,12 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from suite import runtimes
+from suite.devices import answers, camera
 from suite.devices import bundle as bundles
-from suite.devices import camera
 from suite.devices.rootfs import native_abi
 from suite.preprocess import preprocess
 from suite.runtimes.base import CameraPlan, dequantise
@@ -217,7 +218,7 @@ def test_frames_are_prepared_as_the_model_was_trained_on(
 def test_both_schemes_follow_the_camera(behind_a_camera: Run, photos: list[np.ndarray]) -> None:
     status, seen = behind_a_camera(CONTRACTS["squash"])
     assert status == 0
-    use = camera.use(seen, "here")
+    use = camera.use(msgspec.convert(seen, answers.Shown), "here")
     assert [stream.threaded for stream in use.streams] == [False, True]
     for stream in use.streams:
         numbers = [row[0] for row in stream.taken]
@@ -237,7 +238,7 @@ def test_both_schemes_follow_the_camera(behind_a_camera: Run, photos: list[np.nd
 def test_a_camera_that_is_quicker_than_the_model_drops_frames(behind_a_camera: Run) -> None:
     plan = CameraPlan(fps=4000, seconds=0.25, inferences=1, max_seconds=2)
     _, seen = behind_a_camera(CONTRACTS["bicubic"], plan)
-    callback, threads = camera.use(seen, "here").streams
+    callback, threads = camera.use(msgspec.convert(seen, answers.Shown), "here").streams
     assert all(len(stream.taken) < stream.offered for stream in (callback, threads))
     for before, after in zip(callback.taken, callback.taken[1:], strict=False):
         due = (before[1] + sum(before[2:])) * plan.fps / 1e9  # frames by the time that it was free again

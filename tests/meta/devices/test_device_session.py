@@ -8,13 +8,14 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import suite
 from suite import realtime, runtimes
-from suite.devices import adb, session, standin, wire
+from suite.devices import adb, answers, session, standin, wire
 from suite.devices.adb import Device
 from suite.devices.bundle import Bundle
 from suite.devices.session import DeviceSession
@@ -38,6 +39,16 @@ SAID = (
     '{"batch_ns": [1], "inputs": [{"shape": [1, 16, 16, 3], "dtype": "float32"}], '
     '"outputs": [{"shape": [1, 10], "dtype": "float32"}]}'
 )
+BYTES = ("baseline", "loaded", "first_resident", "resident", "peak")
+UNIQUE = ("baseline_unique", "loaded_unique", "first_unique", "unique")
+USED = json.loads(SAID) | {"threads": 1} | {f"{name}_bytes": 1 for name in (*BYTES, *UNIQUE)}
+CLOCK = {"cpu_ns": 1, "wall_ns": 1, "all_cpu_ns": None, "cores": 1}
+TIMED = USED | CLOCK | {"samples_ns": [1], "warmup_ns": [], "load_ns": 1}
+SCHEME = CLOCK | {
+    **{"threaded": False, "fps": 30, "offered": 2, "taken": [[0, 1, 1, 1, 1]], "shown_ns": [1]},
+    **{"resident_bytes": 1, "unique_bytes": None},
+}
+SHOWN = USED | {"schemes": [SCHEME, SCHEME | {"threaded": True}]}
 
 
 @pytest.fixture
@@ -123,9 +134,8 @@ def test_memory_on_a_phone_is_told_by_phase(device: Device, artifact: Path, imag
 def test_a_phone_that_hides_a_phase_is_told_so(
     device: Device, artifact: Path, images: np.ndarray, tmp_path: Path
 ) -> None:
-    said = json.loads(SAID) | dict.fromkeys(session._TIMED - json.loads(SAID).keys(), 1)
-    said["first_resident_bytes"] = None
-    script = f"head -c 40 /dev/zero > ../output.bin; echo '{json.dumps(said)}'"
+    said = json.dumps(TIMED | {"first_resident_bytes": None})
+    script = f"head -c 40 /dev/zero > ../output.bin; echo '{said}'"
     there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, script))
     with pytest.raises(StagedError, match="does not show first_resident_bytes in /proc") as caught:
         there.memory({"image": images[:1]}, 3)
@@ -197,6 +207,7 @@ def test_an_artifact_altered_on_the_way_is_told_by_its_hash(
         ("echo hello", StagedError, r"ended with 0 and said what is no answer: 'hello'"),
         ("exit 3", StagedError, "ended with 3 and said what is no answer: ''"),
         ("echo '{\"batch_ns\": [1]}'", StagedError, "said what is no answer"),
+        ('echo \'{"batch_ns": 1, "inputs": 1, "outputs": 1}\'', StagedError, "said what is no answer"),
         ("echo '[1]'", StagedError, r"said what is no answer: '\[1\]'"),
         (f"echo x > ../output.bin; echo '{SAID}'", StagedError, "holds 2 bytes, expected 1 answers of 40"),
         (f"echo '{SAID}'", StagedError, "holds 0 bytes, expected 1 answers of 40"),
@@ -221,6 +232,54 @@ def test_a_runner_that_goes_wrong_is_explained(
     assert type(caught.value) is kind
     assert caught.value.stage in (Stage.RUN, Stage.LOAD)
     assert device.serial in str(caught.value)
+
+
+RUBBISH: dict[str, tuple[dict[str, Any], type[answers.Ran]]] = {
+    "a number for samples": (TIMED | {"samples_ns": 1}, answers.Timed),
+    "no samples": (TIMED | {"samples_ns": []}, answers.Timed),
+    "words for a sample": (TIMED | {"samples_ns": ["quick"]}, answers.Timed),
+    "less than no time": (TIMED | {"load_ns": -1}, answers.Timed),
+    "more than C counts to": (TIMED | {"cpu_ns": 1 << 70}, answers.Timed),
+    "no time at all": (TIMED | {"wall_ns": 0}, answers.Timed),
+    "no threads": ({name: said for name, said in TIMED.items() if name != "threads"}, answers.Timed),
+    "a tensor without a shape": (TIMED | {"inputs": [{"dtype": "float32"}]}, answers.Timed),
+    "an error that is none": ({"error": 1}, answers.Timed),
+    "one scheme": (SHOWN | {"schemes": [SCHEME]}, answers.Shown),
+    "a frame without its times": (SHOWN | {"schemes": [SCHEME | {"taken": [[0, 1]]}] * 2}, answers.Shown),
+    "a camera that stands": (SHOWN | {"schemes": [SCHEME | {"fps": 0}] * 2}, answers.Shown),
+}
+
+
+@pytest.mark.parametrize(("said", "kind"), [(TIMED, answers.Timed), (SHOWN, answers.Shown)])
+def test_an_answer_is_read_with_what_else_it_says(said: dict[str, Any], kind: type[answers.Ran]) -> None:
+    seen = answers.read(json.dumps(said | {"own_ns": 7}), kind)
+    assert seen.inputs[0].shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize("fault", RUBBISH)
+def test_rubbish_with_the_right_names_is_no_answer(fault: str) -> None:
+    said, kind = RUBBISH[fault]
+    with pytest.raises(ValueError, match=r"Expected|missing"):
+        answers.read(json.dumps(said), answers.Failure if "error" in said else kind)
+    with pytest.raises(ValueError, match="nested without end"):
+        answers.read('{"else": ' + "[" * 300_000, kind)
+
+
+def test_a_timed_run_and_a_camera_that_are_told_rubbish_fail_as_runs(
+    device: Device, artifact: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    rubbish = json.dumps(TIMED | SHOWN | {"samples_ns": 1, "schemes": 1})
+    there = DeviceSession(device, artifact, tensors=TENSORS, runner=planted(tmp_path, f"echo '{rubbish}'"))
+    frame = np.zeros((16, 16, 3), np.float32)
+    plan = CameraPlan(fps=30, seconds=0.1, inferences=1, max_seconds=1)
+    for ask in (
+        lambda: there.time({"image": images[:1]}, QUICK),
+        lambda: there.memory({"image": images[:1]}, 1),
+        lambda: there.realtime([frame], None, plan),
+    ):
+        with pytest.raises(StagedError, match=r"said what is no answer: .*Expected `array`") as caught:
+            ask()
+        assert caught.value.stage is Stage.RUN
 
 
 def test_a_runner_that_hangs_is_ended(
@@ -274,8 +333,7 @@ def test_an_answer_that_is_too_long_is_not_fetched(
 def test_a_timed_run_with_an_answer_of_the_wrong_size_is_explained(
     device: Device, artifact: Path, images: np.ndarray, tmp_path: Path
 ) -> None:
-    said = json.loads(SAID) | dict.fromkeys(session._TIMED - json.loads(SAID).keys())
-    runner = planted(tmp_path, f"echo x > ../output.bin; echo '{json.dumps(said)}'")
+    runner = planted(tmp_path, f"echo x > ../output.bin; echo '{json.dumps(TIMED)}'")
     there = DeviceSession(device, artifact, tensors=TENSORS, runner=runner)
     with pytest.raises(StagedError, match="holds 2 bytes, expected 1 answers of 40"):
         there.time({"image": images[:1]}, QUICK)
