@@ -27,6 +27,7 @@ from suite.parity import measure as measure_parity
 from suite.record import Stage, StaticCheck, Status
 from suite.record.answers import Accuracy, Contract, Parity
 from suite.spec import VARIANTS, Array, Target
+from suite.thresholds import may_be_rounding
 
 STATIC_SECONDS = 300.0
 FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
@@ -84,7 +85,10 @@ def parity(lab: Lab, case: Case, path: Path, sha256: str) -> Parity:
     )
     floors = lab.floors(case.spec).beside(case.variant, reference, actual)
     if isinstance(floors, str):
-        return replace(measured, no_floor=floors)
+        measured = replace(measured, no_floor=floors)
+        if may_be_rounding(lab.limits(case)[0], measured.real.max_scaled_diff):
+            return replace(measured, float32_diff=lab.floors(case.spec).float32_diff())
+        return measured
     return replace(measured, floor=floors[0], generated_floor=floors[1])
 
 

@@ -31,7 +31,7 @@ from suite.cache import Cache, sha256_file
 from suite.converters import artifact as artifacts
 from suite.converters import constants, rounding
 from suite.converters.flatbuffer import Flatbuffer
-from suite.errors import StagedError
+from suite.errors import CaseError, StagedError
 from suite.feeds import Feed, Feeds
 from suite.generated import CORNERS
 from suite.original import Original
@@ -105,6 +105,20 @@ class Floors:
         if isinstance(both[0], str) or isinstance(both[1], str):
             return next(one for one in both if isinstance(one, str))
         return both[0], both[1]
+
+    def float32_diff(self) -> float | None:
+        """How far the original is from itself in float64, as `max_scaled_diff` on the first real samples.
+
+        None where it cannot be computed in float64.
+        """
+        feed = self.feeds.evaluation().first(SAMPLES)
+        try:
+            wide = self.original.answers_in_float64(feed)
+        except CaseError:
+            return None
+        own = self.original.answers(self.feeds.evaluation())
+        few = {name: values[: feed.count] for name, values in own.items()}
+        return parity.scaled_diff(wide, few)
 
     def rounded(self, variant: Variant, feed: Feed) -> Answers | str:
         """What the original answers to some samples when it is rounded; or why it does not.

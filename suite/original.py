@@ -49,15 +49,23 @@ class Original:
 
     def answers(self, feed: Feed) -> dict[str, Array]:
         """The original's outputs on a feed, (n, ...) by output name."""
+        return self._answers(feed, ".run_many")
+
+    def answers_in_float64(self, feed: Feed) -> dict[str, Array]:
+        """Likewise, computed in float64 throughout; CaseError where the original cannot be."""
+        return self._answers(feed, ".run_in_float64", arithmetic="float64")
+
+    def _answers(self, feed: Feed, function: str, **more: str) -> dict[str, Array]:
         key = {
             "model": self.card.content,
             "feed": feed.sha256,
             "versions": runtimes.versions(*_PACKAGES),
             "machine": platform.machine(),
+            **more,
         }
 
         def compute(folder: Path) -> None:
-            answers = self.call(".run_many", dict(feed.arrays), stage=Stage.BUILD, timeout=BUILD_SECONDS)
+            answers = self.call(function, dict(feed.arrays), stage=Stage.BUILD, timeout=BUILD_SECONDS)
             np.savez(folder / "answers.npz", **answers)
 
         with np.load(self._cache.get_or_build("reference", key, compute) / "answers.npz") as stored:

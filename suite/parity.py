@@ -85,6 +85,17 @@ def floor(reference: Answers, rounded: Answers, actual: Answers, variant: Varian
     return min(floors, key=lambda one: one.measured_db - one.sqnr_db)
 
 
+def scaled_diff(reference: Answers, actual: Answers) -> float:
+    """The largest `max_scaled_diff` of two sides' answers, (n, ...) by name, on the scale of `measure`."""
+    largest = 0.0
+    for name, sides in align(reference, actual).items():
+        metrics.check_comparable(name, *(np.asarray(side, np.float32) for side in sides))
+        if all(map(metrics.is_probabilities, sides)):
+            sides = metrics.log_scores(sides[0]), metrics.log_scores(sides[1])
+        largest = max(largest, metrics.error_stats(*sides).max_scaled_diff)
+    return largest
+
+
 def _most_steps(
     pairs: Sequence[Mapping[str, tuple[Array, Array]]], steps: tuple[float | None, ...]
 ) -> float | None:

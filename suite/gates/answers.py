@@ -23,7 +23,7 @@ def check_parity(parity: Parity | None, tolerance: Tolerance) -> list[Finding]:
         *check_floor(parity.floor, tolerance),
         *check_generated_floor(parity.generated_floor, tolerance),
     ]
-    tolerance = beside(tolerance, parity.floor, parity.generated_floor)
+    tolerance = beside(tolerance, parity.floor, parity.generated_floor, parity.float32_diff)
     return invalid or [
         *floors,
         *_check_real(parity.real, tolerance),

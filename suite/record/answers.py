@@ -46,6 +46,7 @@ class Parity:
     floor: Floor | None = None  # on real inputs
     generated_floor: Floor | None = None
     no_floor: str = ""  # why there is none
+    float32_diff: float | None = None  # of the original itself to float64, scaled; where that is asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

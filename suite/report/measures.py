@@ -28,7 +28,7 @@ def of_parity(parity: Parity | None, tolerance: Tolerance) -> tuple[Measure, ...
     real, generated = parity.real, parity.generated
     plain, at_least, at_most = words.plain, _at_least, _at_most
     floor = _floor(parity.floor, parity.generated_floor, tolerance)
-    tolerance = beside(tolerance, parity.floor, parity.generated_floor)
+    tolerance = beside(tolerance, parity.floor, parity.generated_floor, parity.float32_diff)
     return (
         *floor,
         Measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,19 +14,22 @@ import numpy as np
 
 from suite.cache import sha256_tree
 from suite.card import Norm
+from suite.errors import CaseError
+from suite.record import Stage
 from suite.runtimes import keras_layers
 from suite.runtimes.base import TensorInfo
-from suite.runtimes.original import BATCH, check_finite, fixed_shape
+from suite.runtimes.original import BATCH, brief, check_finite, fixed_shape
 from suite.spec import Array, ImageInput
 
 _MOVED = 0.02  # of a weight's deviation, in another checkpoint
+_SHALLOW = 15  # kernels; noise adds up over more of them, until nothing is recognised any more
 
 
 class KerasOriginal:
     """A keras.Model."""
 
     def __init__(self, model: Any, image: ImageInput | None, file: Path | None = None) -> None:
-        self._model, self._file = model, file
+        self._model, self._image, self._file = model, image, file
         _check_weights(model)
         names = _input_names(model, image)
         self.inputs = tuple(
@@ -49,11 +53,14 @@ class KerasOriginal:
         )
 
     def move(self, seed: int) -> None:
-        """Add noise of a fiftieth of its own deviation to each weight that is trained."""
+        """Add noise of a fiftieth of its own deviation to each weight that is trained; less in a deep net."""
         random = np.random.default_rng(seed)
-        for weight in self._model.trainable_weights:
+        weights = self._model.trainable_weights
+        kernels = sum(len(weight.shape) > 1 for weight in weights)
+        moved = _MOVED * min(1.0, math.sqrt(_SHALLOW / max(1, kernels)))
+        for weight in weights:
             values = weight.numpy()
-            weight.assign(values + random.normal(0, _MOVED * float(values.std()), values.shape))
+            weight.assign(values + random.normal(0, moved * float(values.std()), values.shape))
         self._file = None  # it is no longer what the file holds
 
     def content(self) -> str:
@@ -84,6 +91,19 @@ class KerasOriginal:
             for start in range(0, len(ordered[0]), BATCH)
         ]
         return {info.name: np.concatenate([part[i] for part in parts]) for i, info in enumerate(self.outputs)}
+
+    def in_float64(self) -> KerasOriginal:
+        """A copy that computes in float64 throughout; CaseError where there can be none."""
+        import keras
+
+        try:
+            wide = keras.models.model_from_json(self._model.to_json().replace('"float32"', '"float64"'))
+            wide.set_weights(self._model.get_weights())
+        except Exception as error:  # of layers of a user's own, too
+            raise CaseError(
+                f"the model cannot be made anew in float64: {brief(error)}", stage=Stage.COMPARE
+            ) from error
+        return KerasOriginal(wide, self._image)
 
     def batch_norms(self) -> list[Norm]:
         """Of every layer, those within layers too."""

@@ -57,6 +57,15 @@ class Workshop:
         original = self._open(ref, content)
         return original.predict(match(load_feed(feed), original.inputs))
 
+    def run_in_float64(self, ref: ModelRef, content: str, feed: Feed) -> dict[str, Array]:
+        """Likewise, the same weights and samples in float64 arithmetic."""
+        original = self._open(ref, content)
+        if not isinstance(original, KerasOriginal):
+            raise CaseError("a SavedModel computes in the types of its graph", stage=Stage.COMPARE)
+        wide = original.in_float64()
+        arrays = match(load_feed(feed), original.inputs)
+        return wide.predict({info.name: arrays[info.name].astype(info.dtype) for info in wide.inputs})
+
     def layers(self, ref: ModelRef, content: str) -> tuple[keras_layers.Layer, ...]:
         """The model's layers in the order of execution, its inputs first."""
         return self._apart(ref, content).all

@@ -11,13 +11,15 @@ import pytest
 from suite import floor as floor_module
 from suite import parity
 from suite.converters import rounding
+from suite.errors import CaseError
 from suite.faults import FAULTS
 from suite.floor import GENERATED, RECIPES, SAMPLES, Floors
 from suite.gates import check_floor, check_generated_floor, check_parity
+from suite.record import Stage
 from suite.record.answers import ErrorStats, Floor, Parity
 from suite.runtimes import Pool, open_session
 from suite.spec import TFLITE, VARIANTS, Tolerance
-from suite.thresholds import TOLERANCES, Thresholds, beside
+from suite.thresholds import TOLERANCES, Thresholds, beside, may_be_rounding
 from tests.meta.conftest import Subject
 
 ROUNDED = tuple(variant for variant in TFLITE if variant in RECIPES)
@@ -250,6 +252,46 @@ def test_on_generated_inputs_the_floor_counts_too_but_may_be_as_low_as_it_is() -
     assert check_parity(made(12.0, 14.0), tolerance) == []  # below the published 20 dB
     assert check_parity(made(-3.0, -1.0), TOLERANCES["int8"]) == []
     assert check_parity(made(7.0, 14.0), tolerance)
+
+
+def test_float64_is_what_the_originals_own_arithmetic_is_held_to(floors: Floors) -> None:
+    own = floors.float32_diff()
+    assert own is not None
+    assert 0 < own < 1e-5  # float32 is not float64, and a shallow net amplifies nothing
+
+
+def test_an_original_without_layers_has_no_float64(floors: Floors, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise CaseError("a SavedModel computes in the types of its graph", stage=Stage.COMPARE)
+
+    monkeypatch.setattr(type(floors.original), "answers_in_float64", refuse)
+    assert floors.float32_diff() is None
+
+
+@pytest.mark.parametrize(
+    ("diff", "own", "holds"),
+    [
+        (0.9e-4, None, True),
+        (1.2e-4, None, False),  # nothing explains it
+        (1.2e-4, 3.5e-5, True),  # as densenet121
+        (2.9e-4, 3.5e-5, False),
+        (1.2e-4, 1e-5, False),  # a net that amplifies nothing
+        (9e-4, 1e-2, True),
+        (1.1e-3, 1e-2, False),  # whatever the net does
+    ],
+)
+def test_float32_may_be_as_far_as_the_nets_own_arithmetic_explains(
+    diff: float, own: float | None, holds: bool
+) -> None:
+    real = replace(stats(89.0), max_scaled_diff=diff, cosine_similarity=1.0)
+    parity_ = Parity(
+        scale="outputs", real=real, generated=real, worst_pattern="noise", tolerance={}, float32_diff=own
+    )
+    for variant in ("float32", "mlprogram_float32", "neuralnetwork"):
+        assert (check_parity(parity_, TOLERANCES[variant]) == []) is holds
+        stated = replace(TOLERANCES[variant], stated=("max_scaled_diff",))
+        assert (check_parity(parity_, stated) == []) is (diff <= 1e-4)
+    assert may_be_rounding(TOLERANCES["float32"], diff) is (1e-4 < diff <= 1e-3)
 
 
 def test_without_a_floor_the_published_bounds_stand() -> None:
