@@ -59,6 +59,7 @@ def _conclude(session: pytest.Session, current: Run) -> None:
         current.phones.sweep()
         if session.exitstatus not in _BROKEN_OFF and not current.stopped:
             _measure_alone(session, current)
+    current.notes += current.phones.left.values()
     if current.stopped and session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED  # nobody interrupted it; xdist says so of a stop
     if current.continues:

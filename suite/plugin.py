@@ -34,6 +34,7 @@ from suite.spec import Budget, Tolerance
 _RUN = pytest.StashKey[run.Run]()
 _RECORDER = pytest.StashKey[Recorder]()
 _STOPPED = "pocketproof_stopped"  # in what a worker hands its controller
+_LEFT = "pocketproof_left"  # there too: what is left on phones
 _MARKERS = {
     "conversion": "converts a model and looks at the artifact",
     "parity": "holds an artifact's outputs to the original's",
@@ -94,9 +95,11 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Learn from an xdist worker why the run could not go on."""
-    if why := getattr(node, "workeroutput", {}).get(_STOPPED):
-        node.config.stash[_RUN].stop(why)
+    """Learn from an xdist worker why the run could not go on, and what it could not remove from phones."""
+    told, current = getattr(node, "workeroutput", {}), node.config.stash[_RUN]
+    if why := told.get(_STOPPED):
+        current.stop(why)
+    current.phones.left |= told.get(_LEFT, {})
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -184,6 +187,7 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     )
     yield made
     made.close()
+    getattr(pytestconfig, "workeroutput", {})[_LEFT] = current.phones.left
 
 
 @pytest.fixture

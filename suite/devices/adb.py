@@ -108,9 +108,20 @@ class Device:
     is gone, does not answer, or refuses.
     """
 
-    def __init__(self, serial: str, server: Address | None = None, *, wait_seconds: float = 600.0) -> None:
+    def __init__(
+        self,
+        serial: str,
+        server: Address | None = None,
+        *,
+        wait_seconds: float = 600.0,
+        return_seconds: float = 0.0,
+    ) -> None:
+        """`wait_seconds` for others to be done with it; `return_seconds` for it to be back to be cleaned."""
         self.serial, self.server = serial, server
-        self._wait_seconds = wait_seconds
+        self._wait_seconds, self._return_seconds = wait_seconds, return_seconds
+        self.left = ""  # what could not be removed in the end, and what helps
+        self.fixed_performance = False  # whether its clocks are to be held steady
+        self._steady = False  # whether they are, as far as is known
         self._adb = wire.phone(server, serial)
         self._lock = PhoneLock(self._adb, serial, _FOLDER, _OWNER)
         self._held: dict[str, str] = {}  # our files there, as last seen: path -> sha256
@@ -135,8 +146,23 @@ class Device:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack, contextlib.suppress(StagedError):  # a phone that is gone keeps what it has
+        with self._stack:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Clean it, after its return where it is away; one that stays away keeps what it has."""
+        held = self.fixed_performance
+        with contextlib.suppress(StagedError):
+            return self.clean()
+        self.wait_for_return(self._return_seconds)
+        try:
             self.clean()
+        except StagedError as error:
+            what = "its clocks are held steady, and " if held else ""
+            self.left = (
+                f"{self.serial}: {what}our files are on it still: {error}. The next run on it removes them, "
+                f"or: adb -s {self.serial} shell '{f'{_FIX} false; ' if held else ''}rm -r {DIRECTORY}'"
+            )
 
     def _take(self, seconds: float, stage: Stage) -> None:
         with _explained(self.serial, "taking its lock", stage):
@@ -151,8 +177,11 @@ class Device:
         if self._lock.lost:
             self.forget()
             self._take(_RETURN_SECONDS, stage)
+            self._steady = False  # it may have been started anew
             self._sign(stage)
         self._lock.refresh(seconds)
+        if self.fixed_performance and not self._steady:
+            self._fix(stage)
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -168,6 +197,9 @@ class Device:
     def shell(self, command: str, *, stage: Stage, timeout: float = SILENCE_SECONDS) -> Answer:
         """Run a command; StagedError when it has not ended after `timeout` seconds."""
         self._keep(stage, timeout)
+        return self._said(command, stage, timeout)
+
+    def _said(self, command: str, stage: Stage, timeout: float = SILENCE_SECONDS) -> Answer:
         with self._missing(), _explained(self.serial, f"running `{command.splitlines()[0][:60]}`", stage):
             stdout, stderr, status = wire.shell(self._adb, command, timeout)
         return Answer(
@@ -286,20 +318,30 @@ class Device:
         self._away = True
 
     def fix_performance(self) -> None:
-        """Hold the clocks steady until the phone is cleaned, by any process; StagedError if it cannot."""
+        """Hold the clocks steady until the phone is cleaned, by any process; StagedError if it cannot.
+
+        A phone that was started anew meanwhile is told so again.
+        """
+        self._keep(Stage.LOAD)
+        self._fix(Stage.LOAD)
+        self.fixed_performance = True
+
+    def _fix(self, stage: Stage) -> None:
         mark = f"mkdir -p {DIRECTORY} && : > {_FIXED}"
-        answer = self.shell(f"{mark} && {_FIX} true", stage=Stage.LOAD)
-        if answer.status:
-            self.shell(f"rm -f {_FIXED}", stage=Stage.LOAD)
+        answer = self._said(f"{mark} && {_FIX} true", stage)
+        self._steady = not answer.status
+        if not self._steady:
+            self._said(f"rm -f {_FIXED}", stage)
             words = " ".join((answer.stderr or answer.stdout).split())[-300:]
             raise StagedError(
                 f"{self.serial}: fixed-performance mode cannot be set: {words}. It takes Android 11 or newer "
                 "and a maker who supports it: leave out --fixed-performance",
-                stage=Stage.LOAD,
+                stage=stage,
             )
 
     def clean(self) -> None:
         """End what runs there, give the phone its own clocks back, and remove our directory."""
+        self.fixed_performance = False
         self._held.clear()
         self.stamps.clear()
         restore = f"if [ -e {_FIXED} ]; then {_FIX} false || exit 1; fi"

@@ -25,11 +25,13 @@ EMULATED = "ro.pocketproof.emulated"  # set by a stand-in whose processor is not
 
 
 def environment(device: Device) -> dict[str, Any]:
-    """The phone's own words for itself; what it does not say is null."""
+    """The phone's own words for itself; what it does not say is null. With its clocks held it is another."""
     said = {name: device.properties.get(key) for name, key in _PROPERTIES.items()}
     cores = device.shell("nproc", stage=Stage.LOAD).stdout.strip()
     known = {**said, "cores": int(cores) if cores.isdigit() else None}
-    return {"fingerprint": digest(known)[:12], "device": {"serial": device.serial, **known}}
+    mode = {"fixed_performance": device.fixed_performance}
+    alike = {**known, **mode} if device.fixed_performance else known
+    return {"fingerprint": digest(alike)[:12], "device": {"serial": device.serial, **known, **mode}}
 
 
 def notes(device: Device) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ class Fleet:
         self.phones = {phone.place: phone for phone in phones}
         self._required = required
         self._held: dict[str, Device] = {}
+        self.left: dict[str, str] = {}  # by place: what could not be removed from a phone, and what helps
         self._facts: dict[Target, tuple[dict[str, Any], tuple[str, ...]]] = {}
         self._stack = contextlib.ExitStack()
 
@@ -187,13 +188,20 @@ class Fleet:
         phone = self.phones[place]
         wait_seconds = 0.0 if place in self._waited else WAIT_SECONDS
         self._waited.add(place)
+        device = Device(phone.serial, phone.address, wait_seconds=wait_seconds, return_seconds=RETURN_SECONDS)
         with contextlib.ExitStack() as stack:
-            device = stack.enter_context(Device(phone.serial, phone.address, wait_seconds=wait_seconds))
+            stack.callback(self._note, place, device)
+            stack.enter_context(device)
             if self._fixed:
                 device.fix_performance()
             self._stack.enter_context(stack.pop_all())
         self._held[place] = device
         self._waited.discard(place)
+
+    def _note(self, place: str, device: Device) -> None:
+        """Keep what is left on a phone that was let go of."""
+        if device.left:
+            self.left[place] = device.left
 
     def session(
         self, target: Target, path: Path, *, threads: int, tensors: Tensors, float32: bool
@@ -238,7 +246,7 @@ class Fleet:
         for phone in self.phones.values():
             if not phone.problem:
                 with contextlib.suppress(StagedError), Device(phone.serial, phone.address, wait_seconds=0):
-                    pass
+                    self.left.pop(phone.place, None)
 
     def plain(self) -> list[dict[str, Any]]:
         """The phones as data, for other processes of the run."""
