@@ -51,26 +51,29 @@ def normalise(pixels: npt.NDArray[Any], mode: Preprocessing, channels: int = 3) 
     return np.ascontiguousarray(pixels.astype(np.float32) * scale + bias)
 
 
-def pixels(tensors: npt.NDArray[Any], input: ImageInput) -> Photo:
-    """The RGB pixels, uint8 (n, height, width, channels), that `normalise` made `tensors` of.
+def pixels(tensors: npt.NDArray[Any], input: ImageInput) -> Photo | FloatArray:
+    """The pixels, (n, height, width, channels), that `normalise` made `tensors` of.
 
-    For artifacts that prepare their photos themselves. UsageError for tensors
-    that no photo gives.
+    RGB ones are uint8; grey ones float32, for luma is not rounded. For
+    artifacts that prepare their photos themselves. UsageError for tensors that
+    no photo gives.
     """
     mode = _mode(input)
     scale, bias = np.array(mode.scale, np.float32), np.array(mode.bias, np.float32)
     if input.channels == 1:
         scale, bias = scale[:1], bias[:1]
     exact = (np.asarray(tensors, np.float32) - bias) / scale
-    rounded = np.rint(exact)
-    if not (np.abs(exact - rounded) <= _ROUNDING).all() or not ((rounded >= 0) & (rounded <= 255)).all():
+    nearest = np.clip(exact if input.channels == 1 else np.rint(exact), 0, 255)
+    if not (np.abs(exact - nearest) <= _ROUNDING).all():
         raise UsageError(
             f"the samples are no photos prepared as {mode.name}: pixels from {exact.min():.4g} to "
-            f"{exact.max():.4g} would be needed, expected whole ones of 0..255. Give the data set as photos, "
-            "or state the preprocessing that they were made with"
+            f"{exact.max():.4g} would be needed, expected {'' if input.channels == 1 else 'whole '}ones of "
+            "0..255. Give the data set as photos, or state the preprocessing that they were made with"
         )
-    photos: Photo = rounded.astype(np.uint8)
-    return photos[..., ::-1].copy() if mode.channel_order == "BGR" and input.channels == 3 else photos
+    if input.channels == 1:
+        return nearest
+    photos: Photo = nearest.astype(np.uint8)
+    return photos[..., ::-1].copy() if mode.channel_order == "BGR" else photos
 
 
 def decode(source: Path | str | bytes) -> Photo:

@@ -43,6 +43,7 @@ class Evaluator:
     channels) uint8 with -1 for a free size; a tensor is as declared. `outputs`:
     tensors as declared; of a classifier, the scores in the order of `labels`,
     and the label itself is not among them. `pictures`: the image inputs.
+    `label_name` and `scores_name`: what a classifier calls its two answers.
     """
 
     def __init__(self, saved: Saved) -> None:
@@ -60,6 +61,7 @@ class Evaluator:
         }
         self.labels: tuple[Any, ...] = self._plan.labels
         self.label_name: str = description.predictedFeatureName
+        self.scores_name: str = description.predictedProbabilitiesName
         self._check_names([one.name for one in description.input], self._plan.inputs, "takes")
         self._features = {one.name: one for one in description.input}
         self._names = [one.name for one in description.output]
@@ -115,6 +117,14 @@ class Evaluator:
         if wanted is not None and (missing := wanted - found.keys()):
             raise UsageError(f"the model has no value {sorted(missing)[0]!r}: leave names out to see all")
         return found
+
+    def usual_shape(self, name: str) -> tuple[int, ...]:
+        """Of an input as `inputs` has it; where its size is free, the one that the file names."""
+        kind = self._features[name].type
+        if name in self.pictures:
+            return int(kind.imageType.height), int(kind.imageType.width), self.pictures[name].channels
+        declared, stated = self._plan.inputs[name].shape, tuple(map(int, kind.multiArrayType.shape))
+        return stated if len(stated) == len(declared) else declared
 
     @property
     def halves(self) -> frozenset[str]:

@@ -18,15 +18,10 @@ def check(feature: Any, shape: Sequence[int]) -> None:
     `shape` is (height, width) of a picture. An input of one fixed shape is not
     looked at here.
     """
-    kind, sizes = feature.type.WhichOneof("Type"), tuple(shape)
-    if kind == "multiArrayType":
-        allowed, ranges = _of_array(feature.type.multiArrayType)
-    elif kind == "imageType":
-        allowed, ranges = _of_picture(feature.type.imageType)
-    else:
-        return
-    if allowed and sizes not in allowed:
-        raise _wrong(feature.name, sizes, " or ".join(_words(one) for one in allowed))
+    sizes = tuple(shape)
+    ranges, listed = allowed(feature.type)
+    if listed and sizes not in listed:
+        raise _wrong(feature.name, sizes, " or ".join(_words(one) for one in listed))
     if ranges and not (
         len(sizes) == len(ranges)
         and all(
@@ -34,22 +29,27 @@ def check(feature: Any, shape: Sequence[int]) -> None:
             for size, (low, high) in zip(sizes, ranges, strict=True)
         )
     ):
-        raise _wrong(
-            feature.name, sizes, " x ".join(f"{low}..{'' if high < 0 else high}" for low, high in ranges)
-        )
+        raise _wrong(feature.name, sizes, " x ".join(range_words(*one) for one in ranges))
 
 
-def _of_array(array: Any) -> tuple[list[tuple[int, ...]], list[Range]]:
-    """The shapes that are listed, or a range for each axis."""
-    listed = [tuple(integers(one.shape)) for one in array.enumeratedShapes.shapes]
-    return listed, [_range(one) for one in array.shapeRange.sizeRanges]
+def allowed(kind: Any) -> tuple[list[Range], list[tuple[int, ...]]]:
+    """A range for each axis, or the shapes that are listed; neither for a fixed shape.
+
+    `kind` is the type of a feature; the axes of a picture are height and width.
+    """
+    if kind.WhichOneof("Type") == "imageType":
+        picture = kind.imageType
+        if not picture.HasField("imageSizeRange"):
+            return [], [(int(one.height), int(one.width)) for one in picture.enumeratedSizes.sizes]
+        return [_range(picture.imageSizeRange.heightRange), _range(picture.imageSizeRange.widthRange)], []
+    array = kind.multiArrayType  # empty where it is something else
+    shapes = [tuple(integers(one.shape)) for one in array.enumeratedShapes.shapes]
+    return [_range(one) for one in array.shapeRange.sizeRanges], shapes
 
 
-def _of_picture(picture: Any) -> tuple[list[tuple[int, ...]], list[Range]]:
-    listed = [(int(one.height), int(one.width)) for one in picture.enumeratedSizes.sizes]
-    if not picture.HasField("imageSizeRange"):
-        return list(listed), []
-    return [], [_range(picture.imageSizeRange.heightRange), _range(picture.imageSizeRange.widthRange)]
+def range_words(low: int, high: int) -> str:
+    """`3`, `3..5`, `3..`."""
+    return str(low) if low == high else f"{low}..{'' if high < 0 else high}"
 
 
 def _range(message: Any) -> Range:

@@ -54,12 +54,14 @@ def picture(feature: Any) -> Picture:
 def planes(image: Any, kind: Picture, name: str) -> Array:
     """A picture as the first operation sees it: float32 (1, channels, height, width).
 
-    `image` is a PIL image, or an array (height, width, 3) in RGB; grey is
-    (height, width) or (height, width, 1). Pixels are 0..255, whole or not; the
-    planes are in the declared order of colours. UsageError where it does not fit.
+    `image` is a PIL image, of mode F where grey is float16, or an array
+    (height, width, 3) in RGB; grey is (height, width) or (height, width, 1).
+    Pixels are 0..255, whole or not; the planes are in the declared order of
+    colours. UsageError where it does not fit.
     """
     if hasattr(image, "convert"):
-        image = image.convert("RGB" if kind.channels == 3 else "L")
+        whole = "RGB" if kind.channels == 3 else "L"
+        image = image if image.mode == "F" and kind.dtype == "float16" else image.convert(whole)
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -73,8 +73,8 @@ class Proxy:
         labels = self._evaluator.labels
         if labels and name == self._evaluator.label_name:
             return value.item()
-        if labels and np.shape(value) == (len(labels),):
-            return dict(zip(labels, map(float, value), strict=True))
+        if labels and name == self._evaluator.scores_name:
+            return dict(zip(labels, map(float, np.reshape(value, -1)), strict=True))
         return value
 
 

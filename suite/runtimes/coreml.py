@@ -39,7 +39,8 @@ class CoreMLSession:
         start = time.perf_counter_ns()
         try:
             self._model: Any = MLModel(str(path), compute_units=ComputeUnit[units])
-            self._predict({name: _blank(name, self) for name in (info.name for info in self.inputs)})
+            blank = {one.name: np.zeros(described.usual_shape(one.name), one.dtype) for one in self.inputs}
+            self._predict(self._given(blank))  # Core ML compiles for the device at the first prediction
         except Exception as error:  # whatever Core ML's own errors become in Python
             raise CaseError(
                 f"Core ML cannot load {path.name}: {_first_line(error)}. "
@@ -96,7 +97,9 @@ class CoreMLSession:
 
     def _given(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
         return {
-            name: _photo(value) if name in self._pictures else np.ascontiguousarray(value)
+            name: _photo(value, self._pictures[name].dtype)
+            if name in self._pictures
+            else np.ascontiguousarray(value)
             for name, value in arrays.items()
         }
 
@@ -117,18 +120,14 @@ class CoreMLSession:
         return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def _photo(pixels: Array) -> Any:
+def _photo(pixels: Array, dtype: str) -> Any:
+    """As coremltools takes it: float16 grey as it is, whole pixels otherwise."""
     from PIL import Image
 
+    if dtype == "float16":
+        return Image.fromarray(np.asarray(pixels[..., 0], np.float32))
     whole = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     return Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole)
-
-
-def _blank(name: str, session: CoreMLSession) -> Any:
-    """A sample of zeros: Core ML compiles for the device at the first prediction."""
-    info = next(one for one in session.inputs if one.name == name)
-    zeros = np.zeros([max(1, size) for size in info.shape], info.dtype)
-    return _photo(zeros) if name in session._pictures else zeros
 
 
 def _without_batch(value: Array) -> Array:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from suite.errors import UsageError
-from suite.preprocess import centre_crop, decode, preprocess
+from suite.preprocess import centre_crop, decode, grey, pixels, preprocess
 from suite.spec import PREPROCESSING, ImageInput, Preprocessing, Resize
 
 
@@ -105,6 +105,32 @@ def test_grey_is_the_luma() -> None:
     photo = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]], np.uint8)
     answer = preprocess(photo, ImageInput(height=1, width=3, channels=1, preprocessing="unit"))
     np.testing.assert_allclose(answer[0, 0, :, 0], [0.299, 0.587, 0.114], rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["unit", "tf", "caffe"])
+def test_what_was_prepared_is_led_back_to_its_pixels(mode: str, photos: np.ndarray) -> None:
+    size = photos.shape[1:3]
+    contract = ImageInput(height=size[0], width=size[1], preprocessing=mode)
+    found = pixels(preprocess(photos, contract), contract)
+    np.testing.assert_array_equal(found, photos)
+    assert found.dtype == np.uint8
+
+
+def test_grey_pixels_are_not_rounded(photos: np.ndarray) -> None:
+    size = photos.shape[1:3]
+    contract = ImageInput(height=size[0], width=size[1], channels=1, preprocessing="unit")
+    prepared = preprocess(photos, contract)
+    found = pixels(prepared, contract)
+    np.testing.assert_allclose(found, np.stack([grey(photo) for photo in photos]), atol=1e-3)
+    assert found.dtype == np.float32
+    assert (found % 1).any()
+    assert 0 <= found.min() <= found.max() <= 255
+    for wrong in (prepared + 1, prepared - 1, prepared * np.nan):
+        with pytest.raises(UsageError, match=r"no photos prepared as unit: .* expected ones of 0..255"):
+            pixels(wrong, contract)
+    coloured = ImageInput(height=size[0], width=size[1], preprocessing="unit")
+    with pytest.raises(UsageError, match=r"expected whole ones of 0..255"):
+        pixels(preprocess(photos, coloured) + 0.5 / 255, coloured)
 
 
 @pytest.mark.parametrize(

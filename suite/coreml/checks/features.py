@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from suite.converters.interface import LABEL, PROBABILITIES
+from suite.coreml import flexible
 from suite.coreml.checks.subject import Subject, Wrong, list_words, made, shape_words
 from suite.coreml.saved import Declared, declared_type
 from suite.spec import ImageInput
@@ -16,7 +17,8 @@ _WIDTH = {"float32": 32, "float16": 16, "double": 64, "int32": 32}
 def inputs(subject: Subject) -> str:
     """Names, dtypes and shapes of the inputs are those of the original."""
     expected = {name: Declared(dtype, shape) for name, (shape, dtype) in subject.interface.inputs.items()}
-    found = {one.name: one.type for one in subject.saved.spec.description.input}
+    described = subject.saved.spec.description.input
+    found = {one.name: one.type for one in described}
     if subject.converted and found.keys() != expected.keys():
         raise Wrong(
             f"the inputs are called {list_words(found)}, expected {list_words(expected)}: "
@@ -28,10 +30,13 @@ def inputs(subject: Subject) -> str:
             f"expected {len(expected)}: {list_words(expected)}"
         )
     image = subject.interface.image
-    for (name, kind), want in zip(found.items(), expected.values(), strict=True):
+    for one, want in zip(described, expected.values(), strict=True):
+        name, kind = one.name, one.type
         want = expected.get(name, want)
-        if kind.WhichOneof("Type") == "imageType":
-            _check_photo_size(name, kind.imageType, image, want)
+        if not subject.converted and _flexible(kind):
+            flexible.check(one, _photo_size(image, want) if kind.HasField("imageType") else want.shape)
+        elif kind.WhichOneof("Type") == "imageType":
+            _check_photo_size(name, kind.imageType, _photo_size(image, want))
         elif subject.converted and image is not None:
             raise Wrong(
                 f"the input {name} takes numbers, expected a photo: convert with the fixture's ImageInput"
@@ -42,10 +47,13 @@ def inputs(subject: Subject) -> str:
     return ", ".join(f"{name}: {_words(kind)}" for name, kind in found.items())
 
 
-def _check_photo_size(name: str, found: Any, image: ImageInput | None, want: Declared) -> None:
-    height, width = (
-        (image.height, image.width) if image else want.shape[1:3] if len(want.shape) == 4 else (0, 0)
-    )
+def _photo_size(image: ImageInput | None, want: Declared) -> tuple[int, ...]:
+    """Height and width of what the model takes."""
+    return (image.height, image.width) if image else want.shape[1:3] if len(want.shape) == 4 else (0, 0)
+
+
+def _check_photo_size(name: str, found: Any, size: tuple[int, ...]) -> None:
+    height, width = size
     if (found.height, found.width) != (height, width):
         raise Wrong(
             f"the input {name} takes photos of {found.width} x {found.height}, the model {width} x {height}: "
@@ -126,32 +134,36 @@ def _check_classifier(subject: Subject, names: list[str]) -> str:
 
 
 def batch(subject: Subject) -> str:
-    """Sizes are fixed: a batch that was left open silently becomes the range 1..2."""
-    for one in subject.saved.spec.description.input:
-        kind = one.type.WhichOneof("Type")
-        flexible = (
-            getattr(one.type, kind).WhichOneof(
-                "SizeFlexibility" if kind == "imageType" else "ShapeFlexibility"
-            )
-            if kind in ("imageType", "multiArrayType")
-            else None
-        )
-        if flexible is not None:
+    """One sample at a time: a batch that was left open silently becomes the range 1..2.
+
+    Where someone else made the file, height, width and the like may be free on purpose.
+    """
+    free = {one.name: sizes for one in subject.saved.spec.description.input if (sizes := _flexible(one.type))}
+    for name, (words, batched) in free.items():
+        if subject.converted:
             raise Wrong(
-                f"the input {one.name} is of no fixed size ({_flexibility(one.type)}), "
+                f"the input {name} is of no fixed size ({words}), "
                 "expected a batch of 1: convert from a concrete function with a static batch"
             )
-    return "one sample at a time"
+        if batched:
+            raise Wrong(
+                f"the first axis of the input {name} is free ({words}), expected a batch of 1: "
+                "convert with a static batch"
+            )
+    said = "".join(f"; the input {name} may be {words}" for name, (words, _) in free.items())
+    return f"one sample at a time{said}"
 
 
-def _flexibility(kind: Any) -> str:
-    if kind.WhichOneof("Type") == "multiArrayType" and kind.multiArrayType.HasField("shapeRange"):
-        ranges = kind.multiArrayType.shapeRange.sizeRanges
-        return " x ".join(
-            str(one.lowerBound) if one.lowerBound == one.upperBound else f"{one.lowerBound}..{one.upperBound}"
-            for one in ranges
-        )
-    return "several sizes are allowed"
+def _flexible(kind: Any) -> tuple[str, bool] | None:
+    """The sizes that are allowed, in words, and whether the batch is among what varies; None if none do."""
+    ranges, listed = flexible.allowed(kind)
+    if ranges:
+        batched = kind.HasField("multiArrayType") and ranges[0][0] != ranges[0][1]
+        return " x ".join(flexible.range_words(*one) for one in ranges), batched
+    if listed:
+        batched = kind.HasField("multiArrayType") and len({shape[:1] for shape in listed}) > 1
+        return " or ".join(shape_words(shape) for shape in listed), batched
+    return None
 
 
 def labels(subject: Subject) -> str:
@@ -220,18 +232,24 @@ def _text(value: Any) -> str:
 def _check_tensor(
     what: str, found: Declared, want: Declared, converted: bool, by_program: Declared | None = None
 ) -> None:
-    if found.shape and found.shape != want.shape and (converted or math.prod(found.shape) != want.elements):
+    free = by_program is not None and -1 in by_program.shape
+    other = math.prod(found.shape) != want.elements and not free
+    if found.shape and found.shape != want.shape and (converted or other):
         raise Wrong(
             f"{what} is declared {shape_words(found.shape)}, expected {shape_words(want.shape)}. "
             "Convert it again"
         )
-    if by_program is not None and found.shape and by_program.shape != found.shape:
+    if by_program is not None and found.shape and not _fits(found.shape, by_program.shape):
         raise Wrong(
             f"{what} is described as {shape_words(found.shape)}, "
             f"the program makes {shape_words(by_program.shape)}: iOS would refuse it. Convert it again"
         )
     if converted and _WIDTH.get(found.dtype) != 32:
         raise Wrong(f"{what} is {found.dtype}, expected {want.dtype}: apps copy its bytes as they are")
+
+
+def _fits(shape: tuple[int, ...], made: tuple[int, ...]) -> bool:
+    return len(shape) == len(made) and all(b in (-1, a) for a, b in zip(shape, made, strict=True))
 
 
 def _feature(kind: Any) -> Declared:

@@ -22,12 +22,12 @@ Photo = Callable[[str], Fixture]
 
 
 def examine(
-    model: Fixture, path: Path, variant: str, target: str = "", *, held: bool = False
+    model: Fixture, path: Path, variant: str, target: str = "", *, held: bool = False, converted: bool = True
 ) -> dict[str, StaticCheck]:
     """All checks of the file by itself; and `held` to the float32 conversion of the same model."""
     wanted = interface(model.original.spec, model.original.card, target)
     reference = model.convert("mlprogram_float32")[0] if held else None
-    return checks.check(path, variant, wanted, reference=reference)
+    return checks.check(path, variant, wanted, converted, reference=reference)
 
 
 def failing(found: dict[str, StaticCheck]) -> dict[str, str]:
@@ -109,9 +109,13 @@ def _rename_output(copy: Copy) -> None:
     copy.spec.description.predictedProbabilitiesName = "Identity"
 
 
-def _flexible(copy: Copy) -> None:
-    flexible = copy.spec.description.input[0].type.imageType.imageSizeRange
-    flexible.widthRange.lowerBound, flexible.widthRange.upperBound = 24, 48
+def flexible(least: int) -> Fault:
+    def plant(copy: Copy) -> None:
+        sizes = copy.spec.description.input[0].type.imageType.imageSizeRange
+        sizes.heightRange.lowerBound, sizes.heightRange.upperBound = least, 40
+        sizes.widthRange.lowerBound, sizes.widthRange.upperBound = 24, -1
+
+    return plant
 
 
 def _version(version: int) -> Fault:
@@ -192,7 +196,7 @@ FAULTS: dict[str, tuple[str, Fault, str, str]] = {
     ),
     "output renamed": ("neuralnetwork", _rename_output, "outputs", "classLabel and Identity, expected"),
     "output not made": ("mlprogram_float32", _rename_output, "outputs", "promises Identity, the program"),
-    "flexible": ("mlprogram_float16", _flexible, "batch", "of no fixed size"),
+    "flexible": ("mlprogram_float16", flexible(20), "batch", r"of no fixed size \(20..40 x 24..\)"),
     "colours": ("mlprogram_float32", _colours, "image", "taken as BGR, the model was trained on RGB"),
     "scale": ("mlprogram_float32", scale(2), "image", r"scaled by \(0.01569, .* expected \(0.007843"),
     "scale in float16": ("mlprogram_float16", scale(0.98), "image", "scaled by"),
@@ -227,6 +231,16 @@ def test_a_planted_fault_fails_its_check(photo: Photo, tmp_path: Path, fault: st
     found = failing(examine(photo("tf"), copy.save(), variant))
     assert name in found, found
     assert re.search(words, found[name]), found[name]
+
+
+def test_a_given_photo_may_be_of_several_sizes(photo: Photo, tmp_path: Path) -> None:
+    good = photo("tf").convert("mlprogram_float16")[0]
+    for least, wrong in ((20, set()), (21, {"inputs"})):  # the model's photos are 20 high
+        copy = Copy(good, tmp_path / str(least))
+        flexible(least)(copy)
+        found = examine(photo("tf"), copy.save(), "mlprogram_float16", converted=False)
+        assert failing(found).keys() == wrong
+        assert f"the input image may be {least}..40 x 24.." in found["batch"].message
 
 
 def test_a_scale_by_channel_that_is_off_in_one_channel_is_found(photo: Photo, tmp_path: Path) -> None:

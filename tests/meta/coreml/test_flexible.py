@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from suite.converters.interface import Interface
+from suite.coreml import checks
 from suite.coreml.evaluator import Evaluator
 from suite.errors import CaseError
-from suite.record import Stage
+from suite.record import Stage, Status
 from suite.runtimes import Pool
+from suite.runtimes.coreml_evaluator import open_session
+from suite.spec import ImageInput
 from tests.meta.coreml.writing import Package
 
 FLEXIBLE = "tests.meta.coreml.reference:flexible"
@@ -55,7 +61,7 @@ def test_a_range_without_an_end_takes_all(tmp_path: Path) -> None:
     package.answer("y")
     model = Evaluator.open(package.save(tmp_path / "m.mlpackage"))
     assert model.run({"x": np.ones((1000, 2))})["y"].shape == (1000, 2)
-    with pytest.raises(CaseError, match=r"is 1x2, the model takes 2\.\. x 2\.\.2"):
+    with pytest.raises(CaseError, match=r"is 1x2, the model takes 2\.\. x 2: Core ML"):
         model.run({"x": np.ones((1, 2))})
 
 
@@ -79,3 +85,58 @@ def test_pictures_of_several_sizes(tmp_path: Path, listed: bool) -> None:
         assert model.run({"x": photo})["y"].shape == (1, 3, height, width)
     with pytest.raises(CaseError, match="is 9x12, the model takes"):
         model.run({"x": np.zeros((9, 12, 3), np.uint8)})
+
+
+def _rectifier(path: Path, *ranges: tuple[int, int]) -> Path:
+    """x -> relu(x), of sizes between 1 x 3 x 6 x 6 and what the ranges of all axes or of a picture say."""
+    package = Package()
+    shape = (1, 3, 6, 6)
+    package.input("x", (-1, 3, -1, -1))
+    kind = package.model.description.input[0].type
+    if len(ranges) == 2:
+        kind.imageType.height, kind.imageType.width, kind.imageType.colorSpace = 8, 8, 20
+        sizes = kind.imageType.imageSizeRange.heightRange, kind.imageType.imageSizeRange.widthRange
+    else:
+        kind.multiArrayType.shape[:] = shape
+        sizes = tuple(kind.multiArrayType.shapeRange.sizeRanges.add() for _ in ranges)
+    for one, (low, high) in zip(sizes, ranges, strict=True):
+        one.lowerBound, one.upperBound = low, high
+    package.op("relu", "y", (-1, 3, -1, -1), x="x")
+    package.answer("y")
+    package.model.description.output[0].type.multiArrayType.shape[:] = shape
+    return package.save(path)
+
+
+WANTED = Interface(inputs={"x": ((1, 3, 6, 6), "float32")}, outputs={"y": ((1, 3, 6, 6), "float32")})
+PHOTOS = ImageInput(height=6, width=6, preprocessing="none")
+ONE, SIZE = (1, 1), (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "wrong", "words"),
+    [
+        ((ONE, (3, 3), SIZE, (2, -1)), "", r"one sample at a time; the input x may be 1 x 3 x 6..12 x 2.."),
+        ((SIZE, SIZE), "", r"one sample at a time; the input x may be 6..12 x 6..12"),
+        (((1, 2), (3, 3), SIZE, SIZE), "batch", r"the first axis of the input x is free \(1..2 x 3 x 6"),
+        ((ONE, (3, 3), (7, 9), SIZE), "inputs", "the input x is 1x3x6x6, the model takes 1 x 3 x 7..9 x"),
+        ((SIZE, (7, 9)), "inputs", "the input x is 6x6, the model takes 6..12 x 7..9"),
+    ],
+)
+def test_of_a_given_file_height_and_width_may_be_free_but_not_the_batch(
+    tmp_path: Path, ranges: tuple[tuple[int, int], ...], wrong: str, words: str
+) -> None:
+    path = _rectifier(tmp_path / "m.mlpackage", *ranges)
+    picture = len(ranges) == 2
+    wanted = replace(WANTED, image=PHOTOS) if picture else WANTED
+    found = checks.check(path, "mlprogram_float32", wanted, converted=False)
+    failing = [name for name in ("inputs", "outputs", "batch") if found[name].status is not Status.PASSED]
+    assert failing == ([wrong] if wrong else [])
+    assert re.search(words, found[wrong or "batch"].message), found[wrong or "batch"].message
+    ours = checks.check(path, "mlprogram_float32", wanted, converted=True)
+    assert "expected a batch of 1" in ours["batch"].message
+    if not wrong:
+        given = np.random.default_rng(1).integers(-9, 9, (4, 6, 6, 3) if picture else (4, 3, 6, 6))
+        (answer,) = open_session(path, 1).run_many({"x": given.astype(np.float32)}).values()
+        expected = given.transpose(0, 3, 1, 2) if picture else given
+        np.testing.assert_array_equal(answer, np.maximum(expected, 0))
+        assert Evaluator.open(path).usual_shape("x") == ((8, 8, 3) if picture else (1, 3, 6, 6))

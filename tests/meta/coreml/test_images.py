@@ -15,7 +15,10 @@ from suite.coreml.evaluator import Evaluator
 from suite.coreml.images import Picture, picture, planes
 from suite.coreml.saved import proto
 from suite.errors import CaseError, UsageError
-from suite.spec import Array
+from suite.preprocess import pixels as led_back
+from suite.preprocess import preprocess
+from suite.runtimes.coreml_evaluator import open_session
+from suite.spec import Array, ImageInput
 from tests.meta.coreml.writing import Package
 
 SPACES = {"GRAY": 10, "RGB": 20, "BGR": 30, "GRAY_FLOAT16": 40}
@@ -53,6 +56,10 @@ def test_grey_has_one_plane(space: str) -> None:
     coloured = Image.fromarray(pixels())
     np.testing.assert_array_equal(planes(coloured, kind, "x")[0, 0], np.asarray(coloured.convert("L")))
     assert kind.dtype == ("uint8" if space == "GRAY" else "float16")
+    luma = photo.astype(np.float32) + np.float32(0.25)
+    np.testing.assert_array_equal(planes(luma, kind, "x"), luma[None, None])
+    of_reals = planes(Image.fromarray(luma), kind, "x")
+    np.testing.assert_array_equal(of_reals, (photo if space == "GRAY" else luma)[None, None])
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,16 @@ def test_a_program_sees_what_is_declared(tmp_path: Path, space: str) -> None:
     np.testing.assert_array_equal(model.run({"x": photo})["y"], expected)
     np.testing.assert_array_equal(model.run_tensors({"x": expected / 2})["y"], expected)
     assert model.inputs[0].shape == (4, 6, 1 if grey else 3)
+
+
+@pytest.mark.parametrize("space", ["GRAY", "GRAY_FLOAT16"])
+def test_a_session_takes_grey_samples_as_they_were_prepared(tmp_path: Path, space: str) -> None:
+    contract = ImageInput(height=4, width=6, channels=1, preprocessing="unit")
+    prepared = preprocess(pixels()[None], contract)
+    given = led_back(prepared, contract)
+    path = program(space).save(tmp_path / "m.mlpackage")
+    (answer,) = open_session(path, 1).run_many({"x": given}).values()
+    np.testing.assert_allclose(answer, 2 * 255 * prepared.transpose(0, 3, 1, 2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from suite.coreml.evaluator import Evaluator
+from suite.coreml.proxy import Proxy
 from tests.meta.conftest import ROOT
 from tests.meta.coreml.conftest import Fixture
 from tests.meta.coreml.writing import Package, small
@@ -126,6 +127,24 @@ with proxy.installed():
     answer = ct.models.MLModel(sys.argv[1]).predict({"image": photo})
 print(json.dumps({"label": answer["classLabel"], "scores": answer["classLabel_probs"]}))
 """
+
+
+@pytest.mark.parametrize("scores", ["scores", "boxes"])
+def test_scores_are_told_from_other_answers_by_their_name(tmp_path: Path, scores: str) -> None:
+    """A detector answers as many boxes' sides as it has labels: four."""
+    package = Package()
+    package.input("x", (4,))
+    for name, kind in (("scores", "relu"), ("boxes", "abs")):
+        package.op(kind, name, (4,), x="x")
+        package.answer(name)
+    package.model.description.predictedProbabilitiesName = scores
+    answerer = Proxy(str(package.save(tmp_path / "m.mlpackage")))
+    answerer._evaluator.labels = tuple("abcd")
+    found = answerer.predict({"x": np.float32([-1, 2, -3, 4])})
+    by_label = {"scores": [0, 2, 0, 4], "boxes": [1, 2, 3, 4]}
+    other = "boxes" if scores == "scores" else "scores"
+    assert found[scores] == dict(zip("abcd", by_label[scores], strict=True))
+    np.testing.assert_array_equal(found[other], by_label[other])
 
 
 def test_a_classifier_takes_a_picture_and_answers_by_label(
