@@ -28,7 +28,11 @@ DIRECTORY = f"{_FOLDER}/pocketproof"  # all that is ours on a phone
 _FIXED = f"{DIRECTORY}/fixed-performance"  # there while the mode is on: whoever cleans switches it off
 _FIX = "cmd power set-fixed-performance-mode-enabled"
 PID_FILE = f"{DIRECTORY}/runner.pid"  # empty while nothing runs
-_STOP = f"if [ -s {PID_FILE} ]; then kill -9 $(cat {PID_FILE}) 2>/dev/null; : > {PID_FILE}; fi"
+_STOP = (  # what runs in our folder: after a restart the numbers may be others', this very shell's too
+    f"if [ -s {PID_FILE} ]; then for one in $(cat {PID_FILE}); do "
+    f"case $(readlink /proc/$one/cwd) in {DIRECTORY}*) kill -9 $one;; esac; "
+    f"done 2>/dev/null; : > {PID_FILE}; fi"
+)
 _OWNER = f"{DIRECTORY}/owner"  # whose the phone is
 _RETURN_SECONDS = 15.0  # for a phone that was away to have noticed it, and to be ours again
 _HASHED_PER_SECOND = 1e6  # bytes, by the slowest of phones while it is busy

@@ -6,7 +6,7 @@ import pytest
 
 from suite.cache import digest
 from suite.devices import facts, fleet
-from suite.devices.adb import Device
+from suite.devices.adb import DIRECTORY, PID_FILE, Device
 from suite.devices.fleet import Fleet, Phone
 from suite.devices.standin import StandIn
 from suite.errors import StagedError
@@ -99,6 +99,21 @@ def test_a_phone_whose_clocks_are_held_is_unlike_itself(synthetic: StandIn) -> N
         name: said for name, said in free["device"].items() if name not in ("serial", "fixed_performance")
     }
     assert free["fingerprint"] == digest(known)[:12], "as it was before the mode was known"
+
+
+def test_a_number_that_another_process_has_by_now_ends_nobody(spare: StandIn) -> None:
+    beside = "sleep 77 </dev/null >/dev/null 2>&1 &"
+    with Device(spare.serial, spare.adb) as device:
+        device.checked(f"cd {DIRECTORY}; {beside} echo $! > {PID_FILE}", stage=Stage.RUN)
+        device.stop_runner(Stage.RUN)
+        assert left_on(spare)[1] == ["sh"]  # which holds the lock
+        device.checked(
+            f"cd /; {beside} echo $! $$ > {PID_FILE}; echo $! > {DIRECTORY}/other", stage=Stage.RUN
+        )
+        device.stop_runner(Stage.RUN)
+        assert left_on(spare)[1] == ["sh", "sleep"]
+        device.checked(f"kill -9 $(cat {DIRECTORY}/other)", stage=Stage.RUN)
+    assert left_on(spare) == ("", [])
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
