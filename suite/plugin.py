@@ -248,7 +248,7 @@ def pytest_runtest_makereport(
     if isinstance(error, StagedError) and error.status in (Status.CRASHED, Status.SKIPPED):
         endings.reclassify(report, item, error)
     if isinstance(error, PocketproofError) and report.outcome == "failed":
-        report.longrepr = f"{error}\nReproduce: pytest {item.nodeid!r} {item.config.stash[_RUN].options}"
+        report.longrepr = f"{error}\nReproduce: {item.config.stash[_RUN].reproduced_by(item.nodeid)}"
     over = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
     if over and (recorder := _recorder_of(item)) is not None:
         current = item.config.stash[_RUN]

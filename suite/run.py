@@ -37,7 +37,6 @@ _SELECTING = (
     "input_range",
     "fixtures_dir",
     "weights",
-    "sustained",
     "serial",
     "adb_host",
     "stand_in",
@@ -119,6 +118,12 @@ class Run:
             option = "--" + name.replace("_", "-")
             words += [f"{option}={item}" for item in (value if isinstance(value, list) else [value]) if item]
         return shlex.join(words)
+
+    def reproduced_by(self, nodeid: str) -> str:
+        """The command line that runs one test of this run again."""
+        minutes = self.config.option.sustained
+        asked = f" --sustained={minutes:g}" if minutes and "::test_sustained[" in nodeid else ""
+        return f"pytest {shlex.quote(nodeid)} {self.options}{asked}"
 
     @property
     def worker_count(self) -> int:
