@@ -16,7 +16,7 @@ from suite.discovery import BUNDLED, load_fixture
 from suite.errors import UsageError
 from suite.matrix import Case
 from suite.record import Check
-from suite.run import Run, _baseline, _bounds
+from suite.run import _SELECTING, Run, _baseline, _bounds
 from suite.spec import VARIANTS, Target
 from suite.thresholds import Thresholds
 from tests.meta import records
@@ -57,6 +57,16 @@ def test_nothing_of_an_earlier_run_is_left_in_a_folder_that_is_used_again(
         [store.RESULTS, *kept]
     )
     assert run.begun
+
+
+def test_a_test_of_minutes_is_reproduced_with_them(tmp_path: Path) -> None:
+    run = begun(tmp_path, tmp_path)
+    given = dict.fromkeys(_SELECTING, "") | {"models": "digits_cnn", "profile": "smoke", "sustained": 2.0}
+    vars(run.config.option).update(given)
+    case = "[digits_cnn/int8/host/litert-xnnpack]"
+    line = run.reproduced_by(f"tests/validate/test_sustained.py::test_sustained{case}")
+    assert line.endswith(f"test_sustained{case}' --profile=smoke --models=digits_cnn --sustained=2")
+    assert "sustained" not in run.reproduced_by(f"tests/validate/test_parity.py::test_parity{case}")
 
 
 @pytest.mark.parametrize("text", ["-inf,inf", "nan,1", "0,1e400", "1,0", "0;1", "3"])
