@@ -4,11 +4,14 @@ converter  TFLiteConverter.from_keras_model(model).convert() for each artifact, 
 passes     every sample through each artifact in a plain LiteRT loop; through a Core ML artifact as
            many as a run takes, in a plain loop over the evaluator
 reference  every sample through each Keras model
+
+`passes` alone takes the artifacts from the cache.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import suite
 from suite.coreml.evaluator import Evaluator
 from suite.discovery import BUNDLED, discover
 from suite.feeds import CALIBRATION_COUNT
@@ -46,44 +50,64 @@ class Stopwatch:
         return result
 
 
-def main(profile: str) -> None:
+def main(profile: str, passes_alone: bool) -> None:
     """Print the seconds of each part."""
-    import keras
-
     watch = Stopwatch()
     found = cases(discover(BUNDLED), Request(profile=profile))
-    for spec in {case.spec.name: case.spec for case in found}.values():
-        keras.backend.clear_session()
-        _examine(spec, [case for case in found if case.spec.name == spec.name], watch)
+    with tempfile.TemporaryDirectory() as folder:
+        for spec in {case.spec.name: case.spec for case in found}.values():
+            own = [case for case in found if case.spec.name == spec.name]
+            variants = {case.variant.name: case.variant.suffix for case in own}
+            if passes_alone:
+                paths = {variant: suite.convert(spec.name, variant) for variant in variants}
+            else:
+                paths = {name: Path(folder) / f"{name}{suffix}" for name, suffix in variants.items()}
+                _make(spec, list(paths.values()), watch)
+            _pass(spec, own, paths, watch)
+            if not passes_alone:
+                for path in paths.values():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
     for part, seconds in watch.seconds.items():
         print("part", part, f"{seconds:.3f}")
 
 
-def _examine(spec: ModelSpec, own: list[Case], watch: Stopwatch) -> None:
+def _make(spec: ModelSpec, paths: list[Path], watch: Stopwatch) -> None:
+    """Convert, and answer by Keras."""
+    import keras
+
+    keras.backend.clear_session()
     assert spec.build is not None
     assert spec.dataset is not None
     assert isinstance(spec.input, ImageInput)
-    dataset = spec.dataset()
     model = spec.build("offline")
-    real = preprocess(dataset.evaluation().images, spec.input)
-    made = preprocess(photos(spec.input.height, spec.input.width), spec.input)
-    calibration = preprocess(dataset.calibration(CALIBRATION_COUNT).images, spec.input)
+    calibration = preprocess(spec.dataset().calibration(CALIBRATION_COUNT).images, spec.input)
+    samples = np.concatenate(_samples(spec))
+    watch("reference", lambda: model.predict(samples, batch_size=32, verbose=0))
+    for path in paths:
+        watch("converter", lambda path=path: _convert(model, path, calibration))
+
+
+def _pass(spec: ModelSpec, own: list[Case], paths: dict[str, Path], watch: Stopwatch) -> None:
+    """Answer by each artifact."""
+    real, made = _samples(spec)
     samples = np.concatenate([real, made])
     few = np.concatenate([real[:FEWEST_SAMPLES], made[: len(CORNERS)]])
-    watch("reference", lambda: model.predict(samples, batch_size=32, verbose=0))
-    with tempfile.TemporaryDirectory() as folder:
-        paths: dict[str, Path] = {}
-        for case in own:
-            variant = case.variant.name
-            if variant not in paths:
-                paths[variant] = Path(folder) / f"{variant}{case.variant.suffix}"
-                watch("converter", lambda path=paths[variant]: _convert(model, path, calibration))
-            if case.variant.format == "coreml":
-                evaluator = Evaluator.open(paths[variant])
-                watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, few))
-            else:
-                interpreter = _interpreter(case.target.engine, paths[variant])
-                watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
+    for case in own:
+        path = paths[case.variant.name]
+        if case.variant.format == "coreml":
+            evaluator = Evaluator.open(path)
+            watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, few))
+        else:
+            interpreter = _interpreter(case.target.engine, path)
+            watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
+
+
+def _samples(spec: ModelSpec) -> tuple[Any, Any]:
+    """What a model is compared on, real and generated."""
+    assert spec.dataset is not None
+    assert isinstance(spec.input, ImageInput)
+    real = preprocess(spec.dataset().evaluation().images, spec.input)
+    return real, preprocess(photos(spec.input.height, spec.input.width), spec.input)
 
 
 def _convert(model: Any, path: Path, calibration: Any) -> None:
@@ -112,8 +136,9 @@ def _coreml(model: Any, path: Path) -> None:
 
 
 def _evaluate(evaluator: Evaluator, samples: Any) -> None:
-    for sample in samples:
-        evaluator.run({"image": sample[np.newaxis]})
+    (given,) = evaluator.inputs
+    for sample in samples:  # one that takes photos is as busy with these
+        evaluator.run({given.name: sample.reshape(given.shape).astype(given.dtype)})
 
 
 def _tflite(model: Any, variant: str, calibration: Any) -> bytes:
@@ -152,4 +177,4 @@ def _loop(interpreter: Any, samples: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:] == ["passes"])
