@@ -185,6 +185,8 @@ def test_points_are_told_apart_by_shape_and_the_legend_says_which_is_which(tmp_p
     assert len({fill for _, fill in found["points"]}) == COLOURS
     assert found["seen"]
     assert found["sideways"] == 0  # eleven columns scroll within their table
+    sideways = "return page.documentElement.scrollWidth - page.documentElement.clientWidth"
+    assert probe(tmp_path / "variants", tmp_path, sideways, width=390) == 0  # where they stand under another
 
 
 @needs_browser
