@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import make_dataclass
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,12 @@ class _Session(DeviceSession):
 
     own_seconds = 0.0
 
-    def _run(self, *arguments: Any, **named: Any) -> Any:
-        seen, told = super()._run(*arguments, **named)
-        self.own_seconds += seen["own_ns"] / 1e9
+    def _run(self, count: int, kind: type, *arguments: Any, **named: Any) -> Any:
+        clocked = make_dataclass(
+            "Clocked", [("own_ns", int)], bases=(kind,), frozen=True, slots=True, kw_only=True
+        )
+        seen, told = super()._run(count, clocked, *arguments, **named)
+        self.own_seconds += seen.own_ns / 1e9
         return seen, told
 
 
