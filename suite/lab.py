@@ -172,11 +172,14 @@ class Lab:
             given = self._given(case, session)
             yield lambda feed: session.run_many(given(feed).arrays)
 
-    def intermediates(self, case: Case, path: Path, feed: Feed) -> Answers:
-        """Every value that the evaluator computes of a Core ML artifact, (n, ...) by name, in order."""
+    def intermediates(self, case: Case, path: Path, feed: Feed, *, partly: bool = False) -> Answers:
+        """Every value that the evaluator computes of a Core ML artifact, (n, ...) by name, in order.
+
+        `partly`: up to the first operation that cannot be executed.
+        """
         with self.sessions.open(Target("host", EVALUATOR), path, self.threads) as session:
             assert isinstance(session, runtimes.RemoteSession)
-            return session.intermediates(self._given(case, session)(feed).arrays)
+            return session.intermediates(self._given(case, session)(feed).arrays, partly)
 
     def takes_photos(self, case: Case, session: OpenedSession) -> bool:
         """Whether the artifact prepares pictures itself: (height, width, channels), without a batch axis."""

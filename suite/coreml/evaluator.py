@@ -13,6 +13,7 @@ of Apple's kernels, nor of any speed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from suite.coreml.ops.elementwise import HELD
 from suite.coreml.plan import execute, outputs, widened
 from suite.coreml.program import Program, shape_fits
 from suite.coreml.saved import Declared, Saved, open_saved, reading
-from suite.errors import CaseError, Unsupported, UsageError
+from suite.errors import CaseError, PocketproofError, Unsupported, UsageError
 from suite.record import Stage
 from suite.runtimes.base import TensorInfo
 from suite.spec import Array
@@ -99,10 +100,13 @@ class Evaluator:
         """
         return self._run(self._fed(feed, lambda name, value: np.asarray(value)))
 
-    def intermediates(self, feed: Mapping[str, Any], names: Iterable[str] | None = None) -> dict[str, Array]:
+    def intermediates(
+        self, feed: Mapping[str, Any], names: Iterable[str] | None = None, *, partly: bool = False
+    ) -> dict[str, Array]:
         """The value of every operation by its name, in the order of execution; or of some of them.
 
-        Takes what `run` takes. Within a loop the last value stays.
+        Takes what `run` takes. Within a loop the last value stays. `partly`: up to the first operation that
+        cannot be executed, in place of its error.
         """
         wanted = None if names is None else set(names)
         found: dict[str, Array] = {}
@@ -112,7 +116,7 @@ class Evaluator:
                 found[name] = value
 
         values = {**self._plan.constants, **self._fed(feed, self._picture)}
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), suppress(*(PocketproofError,) if partly else ()):
             execute(self._plan.block, values, keep_all=True, seen=see)
         if wanted is not None and (missing := wanted - found.keys()):
             raise UsageError(f"the model has no value {sorted(missing)[0]!r}: leave names out to see all")

@@ -55,7 +55,7 @@ class Apart:
         self.view = view(lab, case, path, folder)
         self.known = self._known(folder)
         self.held = self._held()
-        self.stops_at = self.known.get(self.view.stops_at)
+        self.stops_at = self._stops_at()
         self._stands_for = {one.shown.key: one.layer for one in self.held}
         self._stands_for |= dict(zip(self.view.inputs, self._inputs, strict=False))
 
@@ -92,6 +92,13 @@ class Apart:
                 held.append(Held(answer, self._outputs[0], True))
         return held
 
+    def _stops_at(self) -> str | None:
+        """The layer that cannot be computed; None where all can, or where it is not known."""
+        if self.view.stopped and not self.view.stops_at:
+            return str(self._outputs[0])
+        name = self.view.stops_at
+        return self.known.get(name) or self.known.get(f"{name}{LAST}")
+
     def _known(self, folder: Path) -> dict[str, str]:
         """The layer of each tensor by its name, from the plainest conversion of the same original."""
         good = plain(self._case)
@@ -112,7 +119,8 @@ class Apart:
         known: dict[str, str] = json.loads((place / "layers.json").read_text())
         found = sum(_plain_key(one.name, one.key) in known for one in self.view.shown)
         if found < _FOREIGN * min(len(self.view.shown), len(known)):
-            known = self._matched(self.view)
+            named_alike = known if self.view.stopped else {}  # of what it stops at there is no value
+            known = named_alike | self._matched(self.view)
         return known
 
     def _matched(self, good: View) -> dict[str, str]:

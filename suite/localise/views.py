@@ -22,6 +22,7 @@ from suite.record import Stage
 from suite.spec import VARIANTS, Array, Target
 
 _NODE = re.compile(r"[Nn]ode number (\d+)")
+_OPERATION = re.compile(r"operation (\w+) \(([^,)]+).*?\) cannot be executed")
 _PRECISION = re.compile(r"(_cast_fp(16|32))+(_\d+)?$")  # what Core ML's converter adds where it casts
 LAST = " channels last"
 _COUNTER = re.compile(r"(?<=\D)\d+$|_int16$")  # what TFLite's adds to names that would be there twice
@@ -46,7 +47,7 @@ class View(Protocol):
     outputs: tuple[str, ...]  # keys of the answers
     inputs: tuple[str, ...]  # keys of the inputs
     stopped: str  # where it cannot be run to its end: why
-    stops_at: str  # the name of the tensor that cannot be made then
+    stops_at: str  # the name of the tensor that cannot be made then; empty: of the answer
     sample_bytes: int
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
@@ -141,9 +142,18 @@ class CoreMlView:
     def __init__(self, lab: Lab, case: Case, path: Path) -> None:
         self._lab, self._case, self._path = lab, case, path
         self._floor = 10 ** (-noise.CORE_ML_DB.get(case.variant.name, 0.0) / 10)
-        feeds = lab.subject(case.spec).feeds
-        values = self.run(Feed.of(feeds.calibration().sample(0)))
         self.stopped = self.stops_at = ""
+        feed = Feed.of(lab.subject(case.spec).feeds.calibration().sample(0))
+        try:
+            values = self.run(feed)
+        except CaseError as error:
+            found = _OPERATION.search(str(error))
+            if found is None:
+                raise
+            self.stopped = str(error).splitlines()[0]
+            # What names the classes makes no value of the model's: the answer itself is what it cannot take.
+            self.stops_at = "" if found[1] == "classify" else _PRECISION.sub("", found[2])
+            values = self.run(feed)
         self.inputs: tuple[str, ...] = ()
         self.shown = tuple(
             Shown(key=key, name=_PRECISION.sub("", key.removesuffix(LAST)), operator="") for key in values
@@ -154,7 +164,8 @@ class CoreMlView:
     def run(self, feed: Feed) -> Mapping[str, Array]:
         """(n, ...) by key; both ways to order four axes, since a value does not tell its own."""
         found = {}
-        for name, value in self._lab.intermediates(self._case, self._path, feed).items():
+        seen = self._lab.intermediates(self._case, self._path, feed, partly=bool(self.stopped))
+        for name, value in seen.items():
             if value.dtype.kind == "f" and value.ndim > 1:
                 found[name] = value
                 if value.ndim == 4:

@@ -144,9 +144,9 @@ class RemoteSession:
         timing: Timing = self._call(".time", dict(feed), policy)
         return timing
 
-    def intermediates(self, feed: Feed) -> dict[str, Array]:
+    def intermediates(self, feed: Feed, partly: bool = False) -> dict[str, Array]:
         """Every value that is computed, (n, ...) by name, where the engine tells it."""
-        found: dict[str, Array] = self._call(".intermediates", dict(feed))
+        found: dict[str, Array] = self._call(".intermediates", dict(feed), partly)
         return found
 
     def placement(self) -> dict[str, dict[str, int]]:

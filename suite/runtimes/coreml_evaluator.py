@@ -50,13 +50,15 @@ class EvaluatorSession:
         answers = [self._one({name: array[i] for name, array in arrays.items()}) for i in range(count)]
         return {info.name: np.stack([answer[info.name] for answer in answers]) for info in self.outputs}
 
-    def intermediates(self, feed: Feed) -> dict[str, Array]:
-        """(n, ...) of every value by its name, in the order of execution."""
+    def intermediates(self, feed: Feed, partly: bool = False) -> dict[str, Array]:
+        """(n, ...) of every value by its name, in the order of execution; `partly` as the evaluator's."""
         if self._evaluator is None:
             raise CaseError("the session is closed: open the artifact again", stage=Stage.RUN)
         arrays = match(load_feed(feed), self.inputs)
         seen = [
-            self._evaluator.intermediates(self._batched({name: array[i] for name, array in arrays.items()}))
+            self._evaluator.intermediates(
+                self._batched({name: array[i] for name, array in arrays.items()}), partly=partly
+            )
             for i in range(len(next(iter(arrays.values()))))
         ]
         return {

@@ -159,6 +159,9 @@ def test_a_core_ml_file_is_looked_into_by_the_evaluators_values(
         ("pooling_exchanged", "pool2"),
         ("softmax_doubled", "scores"),
         ("folded_twice", "relu2"),
+        ("padding_exchanged", "bn2"),  # these cannot be computed to their end
+        ("declared_shape_wrong", "bn3"),
+        ("output_of_another_layer", "scores"),
     ],
 )
 def test_what_prove_plants_in_a_core_ml_file_is_placed_in_its_layer(
