@@ -21,6 +21,7 @@ from suite.spec import Array, ModelSpec
 
 BUILD_SECONDS = 1800.0
 CONVERT_SECONDS = 3600.0
+_MOVING = 2  # how a seed moves weights: a card of another way is another model's
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -112,7 +113,7 @@ class Original:
             "source": _tree(self.ref.path),
             "files": [_tree(path) for path in (*self.spec.files, *filter(None, [self.spec.file]))],
             "weights": self.ref.weights,
-            **({"seed": self.ref.seed} if self.ref.seed else {}),
+            **({"seed": self.ref.seed, "moved": _MOVING} if self.ref.seed else {}),
             "versions": runtimes.versions(*_PACKAGES),
         }
 
