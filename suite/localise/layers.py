@@ -118,9 +118,9 @@ class Apart:
         place = self._lab.cache.get_or_build("layers", key, build)
         known: dict[str, str] = json.loads((place / "layers.json").read_text())
         found = sum(_plain_key(one.name, one.key) in known for one in self.view.shown)
-        if found < _FOREIGN * min(len(self.view.shown), len(known)):
-            named_alike = known if self.view.stopped else {}  # of what it stops at there is no value
-            known = named_alike | self._matched(self.view)
+        few = found < _FOREIGN * min(len(self.view.shown), len(known))
+        if not found if self.view.stopped else few:  # of what stops early there are few tensors anyway
+            known = self._matched(self.view)
         return known
 
     def _matched(self, good: View) -> dict[str, str]:
