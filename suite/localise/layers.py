@@ -118,8 +118,8 @@ class Apart:
         place = self._lab.cache.get_or_build("layers", key, build)
         known: dict[str, str] = json.loads((place / "layers.json").read_text())
         found = sum(_plain_key(one.name, one.key) in known for one in self.view.shown)
-        few = found < _FOREIGN * min(len(self.view.shown), len(known))
-        if not found if self.view.stopped else few:  # of what stops early there are few tensors anyway
+        fewest = _FOREIGN * min(len(self.view.shown), len(known))
+        if found < (1 if self.view.stopped else fewest):  # what stops early has few tensors anyway
             known = self._matched(self.view)
         return known
 
