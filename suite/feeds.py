@@ -11,7 +11,7 @@ import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,27 @@ class Feed:
         return {name: np.array(array[index : index + 1]) for name, array in load_feed(self.arrays).items()}
 
 
+class _Later(Mapping[str, Array | Path]):
+    """One array, prepared when it is first looked at: an identity alone costs no preparing."""
+
+    def __init__(self, name: str, prepare: Callable[[], Array | Path]) -> None:
+        self._name, self._prepare = name, prepare
+        self._prepared: Array | Path | None = None
+
+    def __getitem__(self, name: str) -> Array | Path:
+        if name != self._name:
+            raise KeyError(name)
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        return self._prepared
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._name,))
+
+    def __len__(self) -> int:
+        return 1
+
+
 class Feeds:
     """The three feeds of one model, made when first asked for.
 
@@ -97,6 +118,7 @@ class Feeds:
         self.image = self._image(bounds, rescales)
         self.dataset = self._dataset(dataset)
         self._made: dict[str, Feed] = {}
+        self._files: list[Path] = []
 
     def evaluation(self) -> Feed:
         """Held-out real samples."""
@@ -129,8 +151,9 @@ class Feeds:
 
     def photos(self, feed: Feed) -> Feed:
         """The pictures that a feed was prepared from, for an artifact that prepares them itself."""
+        sha256 = digest({"photos of": feed.sha256})
         arrays = {name: self._pixels(np.asarray(array)) for name, array in load_feed(feed.arrays).items()}
-        return replace(feed, arrays=arrays, sha256=digest({"photos of": feed.sha256}))
+        return replace(feed, arrays=arrays, sha256=sha256)
 
     def photo(self, sample: Mapping[str, Array]) -> dict[str, Array]:
         """The picture that one sample was prepared from, (1, height, width, channels)."""
@@ -215,31 +238,41 @@ class Feeds:
         samples = dataset.evaluation() if split == "evaluation" else dataset.calibration(CALIBRATION_COUNT)
         if len(samples) == 0:
             raise CaseError(f"the data set {dataset.name} has no {split} samples: give more", stage=Stage.RUN)
+        self._check_taken(dataset, samples.images)
         identity = {"dataset": dataset.sha256(), "split": split, "count": len(samples), **self._contract()}
-        tensors = self._prepared(dataset, samples.images)
-        labels = samples.labels if self.labelled else None
-        return self._stored(split, {self._inputs[0].name: tensors}, digest(identity), labels)
+        sha256, name = digest(identity), self._inputs[0].name
+        return Feed(
+            arrays=_Later(name, lambda: self._placed(name, self._prepared(dataset, samples.images), sha256)),
+            count=len(samples),
+            sha256=sha256,
+            labels=samples.labels if self.labelled else None,
+        )
 
     def _prepared(self, dataset: Dataset, images: Any) -> Array:
         """Samples of a data set as the model takes them."""
-        if not dataset.photos:
-            return self._as_taken(np.asarray(images), dataset.name)
-        if self.image is None:
-            raise CaseError(
-                f"the data set {dataset.name} holds photos, the model takes {_shapes(self._inputs)}: "
-                "give --dataset FILE.npz with images as the model takes them",
-                stage=Stage.RUN,
-            )
-        return preprocess.preprocess(images, self.image)
+        self._check_taken(dataset, images)
+        if dataset.photos and self.image is not None:
+            return preprocess.preprocess(images, self.image)
+        return np.asarray(images).astype(self._inputs[0].dtype, copy=False)
 
-    def _as_taken(self, tensors: Array, name: str) -> Array:
-        if len(self._inputs) != 1 or tensors.shape[1:] != self._inputs[0].shape[1:]:
+    def _check_taken(self, dataset: Dataset, images: Any) -> None:
+        """Refuse a data set that holds nothing the model takes; known before anything is prepared."""
+        wanted = _shapes(self._inputs)
+        if dataset.photos:
+            if self.image is None:
+                raise CaseError(
+                    f"the data set {dataset.name} holds photos, the model takes {wanted}: "
+                    "give --dataset FILE.npz with images as the model takes them",
+                    stage=Stage.RUN,
+                )
+            return
+        shape = np.shape(images)[1:]
+        if len(self._inputs) != 1 or shape != self._inputs[0].shape[1:]:
             raise CaseError(
-                f"the data set {name} holds images of {tensors.shape[1:]}, "
-                f"the model takes {_shapes(self._inputs)}: save them as the model takes them",
+                f"the data set {dataset.name} holds images of {shape}, the model takes {wanted}: "
+                "save them as the model takes them",
                 stage=Stage.RUN,
             )
-        return tensors.astype(self._inputs[0].dtype, copy=False)
 
     def _generate(self) -> Feed:
         image = self.image
@@ -250,7 +283,7 @@ class Feeds:
         identity = {"patterns": names, **self._contract()}
         # Already of the model's size: only channels, order, scale and bias are left to do.
         tensors = preprocess.preprocess(photos, image)
-        return self._stored("generated", {self._inputs[0].name: tensors}, digest(identity), None, names)
+        return self._stored({self._inputs[0].name: tensors}, digest(identity), names)
 
     def _noise(self, split: str, names: tuple[str, ...] = ()) -> Feed:
         """Uniform samples in range, for inputs that are no image; generated ones begin with the extremes."""
@@ -276,7 +309,7 @@ class Feeds:
                 **({"seed": self._seed} if self._seed else {}),
             }
         )
-        return self._stored(split, arrays, identity, None, names)
+        return self._stored(arrays, identity, names)
 
     def _contract(self) -> dict[str, object]:
         """All that turns a sample into the model's input."""
@@ -287,32 +320,24 @@ class Feeds:
             "code": sha256_file(Path(preprocess.__file__)),
         }
 
-    def _stored(
-        self,
-        split: str,
-        arrays: Mapping[str, Array],
-        sha256: str,
-        labels: npt.NDArray[np.int64] | None,
-        names: tuple[str, ...] = (),
-    ) -> Feed:
-        places: dict[str, Array | Path] = {}
-        for name, array in arrays.items():
-            if array.nbytes <= _SMALL_BYTES:
-                places[name] = array
-                continue
-            path = self._scratch / f"{sha256[:16]}-{name}.npy"
-            with full_disk_explained(self._scratch):
-                np.save(path, array)
-            places[name] = path
-        count = len(next(iter(arrays.values())))
-        return Feed(arrays=places, count=count, sha256=sha256, labels=labels, names=names)
+    def _stored(self, arrays: Mapping[str, Array], sha256: str, names: tuple[str, ...] = ()) -> Feed:
+        places = {name: self._placed(name, array, sha256) for name, array in arrays.items()}
+        return Feed(arrays=places, count=len(next(iter(arrays.values()))), sha256=sha256, names=names)
+
+    def _placed(self, name: str, array: Array, sha256: str) -> Array | Path:
+        """A small array as it is, a larger one as a file for workers to map."""
+        if array.nbytes <= _SMALL_BYTES:
+            return array
+        path = self._scratch / f"{sha256[:16]}-{name}.npy"
+        with full_disk_explained(self._scratch):
+            np.save(path, array)
+        self._files.append(path)
+        return path
 
     def discard(self) -> None:
         """Remove what this model's feeds left in the scratch folder."""
-        for feed in self._made.values():
-            for place in feed.arrays.values():
-                if isinstance(place, Path):
-                    place.unlink(missing_ok=True)
+        while self._files:
+            self._files.pop().unlink(missing_ok=True)
         self._made.clear()
 
 

@@ -43,12 +43,14 @@ def preprocess(photos: Iterable[Any], input: ImageInput) -> FloatArray:
 
 def normalise(pixels: npt.NDArray[Any], mode: Preprocessing, channels: int = 3) -> FloatArray:
     """RGB or grey pixels 0..255, (..., channels), to the model's channel order, scale and bias."""
-    scale, bias = np.array(mode.scale, np.float32), np.array(mode.bias, np.float32)
-    if channels == 1:
-        scale, bias = scale[:1], bias[:1]
-    elif mode.channel_order == "BGR":
+    if channels == 3 and mode.channel_order == "BGR":
         pixels = pixels[..., ::-1]
-    return np.ascontiguousarray(pixels.astype(np.float32) * scale + bias)
+    # Whole rows at once: NumPy's inner loop over three channels takes ten times as long.
+    rows = pixels.reshape(*pixels.shape[:-2], -1)
+    scale, bias = _along_a_row(mode, pixels.shape)
+    tensors = np.multiply(rows, scale, dtype=np.float32)
+    tensors += bias
+    return tensors.reshape(pixels.shape)
 
 
 def pixels(tensors: npt.NDArray[Any], input: ImageInput) -> Photo | FloatArray:
@@ -59,21 +61,35 @@ def pixels(tensors: npt.NDArray[Any], input: ImageInput) -> Photo | FloatArray:
     no photo gives.
     """
     mode = _mode(input)
-    scale, bias = np.array(mode.scale, np.float32), np.array(mode.bias, np.float32)
-    if input.channels == 1:
-        scale, bias = scale[:1], bias[:1]
-    exact = (np.asarray(tensors, np.float32) - bias) / scale
-    nearest = np.clip(exact if input.channels == 1 else np.rint(exact), 0, 255)
+    tensors = np.asarray(tensors, np.float32)
+    photos = np.empty(tensors.shape, np.float32 if input.channels == 1 else np.uint8)
+    for photo, tensor in zip(photos, tensors, strict=True):  # one fits into a processor's cache
+        photo[...] = _photo(tensor, mode)
+    if input.channels == 3 and mode.channel_order == "BGR":
+        return photos[..., ::-1].copy()
+    return photos
+
+
+def _photo(tensor: FloatArray, mode: Preprocessing) -> FloatArray:
+    """The pixels of one tensor (height, width, channels), in its own order of channels."""
+    whole = tensor.shape[-1] == 3
+    scale, bias = _along_a_row(mode, tensor.shape)
+    exact = (tensor.reshape(len(tensor), -1) - bias) / scale
+    nearest = np.clip(np.rint(exact) if whole else exact, 0, 255)
     if not (np.abs(exact - nearest) <= _ROUNDING).all():
         raise UsageError(
             f"the samples are no photos prepared as {mode.name}: pixels from {exact.min():.4g} to "
-            f"{exact.max():.4g} would be needed, expected {'' if input.channels == 1 else 'whole '}ones of "
+            f"{exact.max():.4g} would be needed, expected {'whole ' if whole else ''}ones of "
             "0..255. Give the data set as photos, or state the preprocessing that they were made with"
         )
-    if input.channels == 1:
-        return nearest
-    photos: Photo = nearest.astype(np.uint8)
-    return photos[..., ::-1].copy() if mode.channel_order == "BGR" else photos
+    return nearest.reshape(tensor.shape)
+
+
+def _along_a_row(mode: Preprocessing, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+    """Scale and bias of each value in a row of pixels (..., width, channels), (width * channels,)."""
+    *_, width, channels = shape
+    scale, bias = (np.array(values[:channels], np.float32) for values in (mode.scale, mode.bias))
+    return np.tile(scale, width), np.tile(bias, width)
 
 
 def decode(source: Path | str | bytes) -> Photo:

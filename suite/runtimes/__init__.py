@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from suite.runtimes.base import (
 from suite.runtimes.worker import Worker
 from suite.spec import Array, ImageInput
 
-__all__ = ["ENGINES", "Engine", "Pool", "Session", "open_session", "versions"]
+__all__ = ["ENGINES", "Engine", "Pool", "Session", "open_session", "version", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +209,12 @@ def open_session(
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of installed packages, without importing them; "absent" where there is none."""
-    return {package: _version(package) for package in packages}
+    return {package: version(package) for package in packages}
 
 
-def _version(package: str) -> str:
+@cache
+def version(package: str) -> str:
+    """Of one package, read once: what is installed stays so for as long as a run lasts."""
     from importlib import metadata  # brings e-mail along, and a model is opened without
 
     for name in _PACKAGE_ALIASES.get(package, (package,)):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite import runtimes
 from suite.cache import Cache, sha256_file
 from suite.errors import CaseError, OtherModel
 from suite.feeds import Feed
@@ -60,6 +61,7 @@ def run(fixture: Path, cache: Cache) -> Iterator[Callable[..., tuple[str, bool]]
     def learn(weights: str = "offline") -> tuple[str, bool]:
         pool = Pool()
         pools.append(pool)
+        runtimes.version.cache_clear()  # each run is a process of its own
         card = Original(ModelSpec(name="model", path=fixture), weights, cache, pool).card
         return card.content, bool(pool._workers)
 
