@@ -217,7 +217,12 @@ def _count(session: OpenedSession, case: Case, feed: Feed, given: Callable[[Feed
         return _affordable(session, feed, given, PASS_SECONDS)
     if not case.spec.gmacs:
         return _affordable(session, feed, given, EVALUATOR_SECONDS)
-    return feed.count if case.spec.gmacs <= EVALUATOR_GMACS else min(feed.count, FEWEST_SAMPLES)
+    return evaluated(case.spec.gmacs, feed.count)
+
+
+def evaluated(gmacs: float, count: int) -> int:
+    """How many of so many real samples NumPy's pass takes of a model that states its size."""
+    return count if gmacs <= EVALUATOR_GMACS else min(count, FEWEST_SAMPLES)
 
 
 def _affordable(session: OpenedSession, feed: Feed, given: Callable[[Feed], Feed], patience: float) -> int:

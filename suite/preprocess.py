@@ -62,7 +62,7 @@ def pixels(tensors: npt.NDArray[Any], input: ImageInput) -> Photo | FloatArray:
     """
     mode = _mode(input)
     tensors = np.asarray(tensors, np.float32)
-    photos = np.empty(tensors.shape, np.float32 if input.channels == 1 else np.uint8)
+    photos: npt.NDArray[Any] = np.empty(tensors.shape, np.float32 if input.channels == 1 else np.uint8)
     for photo, tensor in zip(photos, tensors, strict=True):  # one fits into a processor's cache
         photo[...] = _photo(tensor, mode)
     if input.channels == 3 and mode.channel_order == "BGR":

@@ -1,15 +1,18 @@
 """The bare work of a profile, one part after the other, as someone would write it without this suite.
 
+    python tests/bench/parts.py PROFILE [--passes] [--threads N]
+
 converter  TFLiteConverter.from_keras_model(model).convert() for each artifact, or coremltools.convert()
 passes     every sample through each artifact in a plain LiteRT loop; through a Core ML artifact as
            many as a run takes, in a plain loop over the evaluator
 reference  every sample through each Keras model
 
-`passes` alone takes the artifacts from the cache.
+`--passes` alone takes the artifacts from the cache.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -31,10 +34,11 @@ from suite.coreml.evaluator import Evaluator
 from suite.discovery import BUNDLED, discover
 from suite.feeds import CALIBRATION_COUNT
 from suite.generated import CORNERS, photos
+from suite.lab import evaluated
 from suite.matrix import Case, Request, cases
 from suite.preprocess import preprocess
+from suite.runtimes.coreml_evaluator import settle
 from suite.spec import ImageInput, ModelSpec
-from suite.thresholds import FEWEST_SAMPLES
 
 
 class Stopwatch:
@@ -50,9 +54,10 @@ class Stopwatch:
         return result
 
 
-def main(profile: str, passes_alone: bool) -> None:
-    """Print the seconds of each part."""
+def main(profile: str, passes_alone: bool, threads: int) -> None:
+    """Print the seconds of each part; every session of a pass with so many threads, as a run's have."""
     watch = Stopwatch()
+    settle(threads)
     found = cases(discover(BUNDLED), Request(profile=profile))
     with tempfile.TemporaryDirectory() as folder:
         for spec in {case.spec.name: case.spec for case in found}.values():
@@ -63,7 +68,7 @@ def main(profile: str, passes_alone: bool) -> None:
             else:
                 paths = {name: Path(folder) / f"{name}{suffix}" for name, suffix in variants.items()}
                 _make(spec, list(paths.values()), watch)
-            _pass(spec, own, paths, watch)
+            _pass(spec, own, paths, watch, threads)
             if not passes_alone:
                 for path in paths.values():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -87,18 +92,19 @@ def _make(spec: ModelSpec, paths: list[Path], watch: Stopwatch) -> None:
         watch("converter", lambda path=path: _convert(model, path, calibration))
 
 
-def _pass(spec: ModelSpec, own: list[Case], paths: dict[str, Path], watch: Stopwatch) -> None:
+def _pass(spec: ModelSpec, own: list[Case], paths: dict[str, Path], watch: Stopwatch, threads: int) -> None:
     """Answer by each artifact."""
     real, made = _samples(spec)
     samples = np.concatenate([real, made])
-    few = np.concatenate([real[:FEWEST_SAMPLES], made[: len(CORNERS)]])
+    count = evaluated(spec.gmacs, len(real))
+    few = samples if count == len(real) else np.concatenate([real[:count], made[: len(CORNERS)]])
     for case in own:
         path = paths[case.variant.name]
         if case.variant.format == "coreml":
             evaluator = Evaluator.open(path)
             watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, few))
         else:
-            interpreter = _interpreter(case.target.engine, path)
+            interpreter = _interpreter(case.target.engine, path, threads)
             watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
 
 
@@ -155,13 +161,13 @@ def _tflite(model: Any, variant: str, calibration: Any) -> bytes:
     return bytes(converter.convert())
 
 
-def _interpreter(engine: str, path: Path) -> Any:
+def _interpreter(engine: str, path: Path, threads: int) -> Any:
     """LiteRT with the kernels of the target; for tflite-runtime too, which clashes with TensorFlow."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kinds = {"litert-reference": OpResolverType.BUILTIN_REF, "litert-xnnpack": OpResolverType.AUTO}
     kind = kinds.get(engine, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    interpreter = Interpreter(str(path), num_threads=1, experimental_op_resolver_type=kind)
+    interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=kind)
     interpreter.resize_tensor_input(0, [1, *interpreter.get_input_details()[0]["shape"][1:]])
     interpreter.allocate_tensors()
     return interpreter
@@ -177,4 +183,9 @@ def _loop(interpreter: Any, samples: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:] == ["passes"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("profile")
+    parser.add_argument("--passes", action="store_true", help="of artifacts in the cache, and no other part")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    main(options.profile, options.passes, options.threads)

@@ -101,6 +101,21 @@ def test_all_cases_take_turns() -> None:
     assert 3 * (min(heavy) - 1) <= min(light) <= 3 * max(heavy)
 
 
+def test_a_case_that_may_lose_accuracy_is_judged_as_it_is_and_not_seeded() -> None:
+    asked = cases(
+        discover(BUNDLED), Request(models=("densenet121", "resnet50"), variants=("float32", "int8"))
+    )
+    planned = seeded.plan(asked, 9)
+    assert {case.id for number, own in planned if number == AS_IT_IS for case in own} == {
+        case.id for case in asked
+    }
+    drawn = [case.id.rpartition("/host")[0] for number, own in planned if number != AS_IT_IS for case in own]
+    assert set(drawn) == {"densenet121/float32", "resnet50/float32", "resnet50/int8"}
+    assert len(drawn) == 9
+    alone = [case for case in asked if case.id.startswith("densenet121/int8")]
+    assert [len(own) for number, own in seeded.plan(alone, 2) if number != AS_IT_IS] == [1, 1]
+
+
 def test_as_many_runs_as_are_asked_for(chosen: list[Case]) -> None:
     for runs in (1, 2, 3, 5):
         planned = seeded.plan(chosen, runs, seed=70)
