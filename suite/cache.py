@@ -55,6 +55,13 @@ class Cache:
         place = self._place(kind, key)
         return place if self._intact(place) else None
 
+    def content(self, path: Path) -> str | None:
+        """Hash of the files of the intact entry that `path` lies in; None where it lies in none."""
+        if not path.is_relative_to(self.root):
+            return None
+        place = self.root.joinpath(*path.relative_to(self.root).parts[:2])
+        return digest([seen[:2] for seen in self._verified[place]]) if self._intact(place) else None
+
     def discard(self, kind: str, key: Mapping[str, Any]) -> None:
         """Forget an entry that turned out to be stale."""
         place = self._place(kind, key)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from suite import generated
+from suite import generated, runtimes
 from suite.accuracy import measure as measure_accuracy
+from suite.cache import digest, sha256_file
 from suite.contract import PHOTOS, Photos, file
 from suite.contract import measure as measure_contract
 from suite.converters import artifact as artifacts
@@ -30,14 +33,63 @@ from suite.spec import VARIANTS, Array, Target
 from suite.thresholds import may_be_rounding
 
 STATIC_SECONDS = 300.0
+_STATIC = "static.json"
+_STATIC_PACKAGES = ("tensorflow", "keras", "coremltools", "flatbuffers", "ai-edge-litert", "numpy", "scipy")
 FEW_ROWS = (1, 2, 9)  # of the generated samples: white, grey and noise, or the bounds and noise
 
 
 def static(lab: Lab, case: Case, path: Path, *, inference: bool = True) -> dict[str, StaticCheck]:
     """What a file says of itself: of Core ML held to the model, of TFLite to the float32 conversion.
 
-    Without `inference` what activations reach is not among the answers.
+    Without `inference` what activations reach is not among the answers. What
+    passed of a file of the cache is kept there: the same file, samples and code
+    would pass again.
     """
+    key = _static_key(lab, case, path) if inference else None
+    if key is None:
+        return _static(lab, case, path, inference)
+    if (kept := lab.cache.lookup("static", key)) is not None:
+        return msgspec.json.decode((kept / _STATIC).read_bytes(), type=dict[str, StaticCheck])
+    found = _static(lab, case, path, inference)
+    if all(one.status is Status.PASSED for one in found.values()):
+        lab.cache.get_or_build(
+            "static", key, lambda folder: _write(folder / _STATIC, msgspec.json.encode(found))
+        )
+    return found
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _static_key(lab: Lab, case: Case, path: Path) -> dict[str, Any] | None:
+    """All that decides what the static checks find; None for a file that is not of the cache."""
+    content = lab.cache.content(path)
+    if content is None:
+        return None
+    subject = lab.subject(case.spec)
+    feeds = (subject.feeds.evaluation(), subject.feeds.generated(), subject.feeds.calibration())
+    return {
+        "content": content,
+        "model": subject.original.card.content,
+        "interface": artifacts.identity(
+            interface(subject.original.spec, subject.original.card, lab.deployment_target)
+        ),
+        "variant": case.variant.name,
+        "feeds": [feed.sha256 for feed in feeds],
+        "code": _code(),
+        "versions": runtimes.versions(*_STATIC_PACKAGES),
+    }
+
+
+@cache
+def _code() -> str:
+    """Hash of this suite: whatever changes in it may change what a check finds."""
+    root = Path(__file__).parent
+    return digest({str(file.relative_to(root)): sha256_file(file) for file in sorted(root.rglob("*.py"))})
+
+
+def _static(lab: Lab, case: Case, path: Path, inference: bool) -> dict[str, StaticCheck]:
     if case.variant.format != "coreml":
         return lab.floors(case.spec).check(path, case.variant, converted=lab.converted(case))
     few = _few(lab.subject(case.spec).feeds) if inference else None

@@ -128,13 +128,13 @@ def _coreml(original: Original, variant: Variant, deployment_target: str) -> _Re
             _HERE / "tflite.py",
             Path(coreml_inspection.__file__),
         ),
-        key={"interface": _identity(wanted)},
+        key={"interface": identity(wanted)},
         convert=lambda destination: _ask(original, ".convert_coreml", variant.name, wanted, destination),
         inspect=coreml_inspection.inspect,
     )
 
 
-def _identity(wanted: Interface) -> dict[str, Any]:
+def identity(wanted: Interface) -> dict[str, Any]:
     """All that the interface says, and the preprocessing that its image contract names."""
     return {**asdict(wanted), "mode": asdict(wanted.image.mode) if wanted.image else None}
 
