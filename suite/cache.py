@@ -55,12 +55,21 @@ class Cache:
         place = self._place(kind, key)
         return place if self._intact(place) else None
 
-    def content(self, path: Path) -> str | None:
-        """Hash of the files of the intact entry that `path` lies in; None where it lies in none."""
+    def sha256(self, path: Path) -> str | None:
+        """What `sha256_tree` finds, without reading it again; None for what lies in no intact entry."""
         if not path.is_relative_to(self.root):
             return None
         place = self.root.joinpath(*path.relative_to(self.root).parts[:2])
-        return digest([seen[:2] for seen in self._verified[place]]) if self._intact(place) else None
+        if not self._intact(place):
+            return None
+        own = path.relative_to(place).as_posix()
+        files = {name: sha256 for name, sha256, *_ in self._verified[place]}
+        below = {
+            name.removeprefix(f"{own}/"): sha256
+            for name, sha256 in files.items()
+            if name.startswith(f"{own}/")
+        }
+        return files.get(own) or (digest(below) if below else None)
 
     def discard(self, kind: str, key: Mapping[str, Any]) -> None:
         """Forget an entry that turned out to be stale."""

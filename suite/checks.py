@@ -64,13 +64,13 @@ def _write(path: Path, data: bytes) -> None:
 
 def _static_key(lab: Lab, case: Case, path: Path) -> dict[str, Any] | None:
     """All that decides what the static checks find; None for a file that is not of the cache."""
-    content = lab.cache.content(path)
-    if content is None:
+    sha256 = lab.cache.sha256(path)
+    if sha256 is None:
         return None
     subject = lab.subject(case.spec)
     feeds = (subject.feeds.evaluation(), subject.feeds.generated(), subject.feeds.calibration())
     return {
-        "content": content,
+        "file": sha256,
         "model": subject.original.card.content,
         "interface": artifacts.identity(
             interface(subject.original.spec, subject.original.card, lab.deployment_target)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite import runtimes
-from suite.cache import Cache, sha256_file, sha256_tree
+from suite.cache import Cache, digest, sha256_file, sha256_tree
 from suite.converters import contract, inspection, metadata, packing
 from suite.converters.contract import Stated
 from suite.converters.interface import Interface, interface
@@ -60,13 +60,15 @@ def artifact(
         seconds = recipe.convert(folder / name)
         _keep_facts(folder, seconds, recipe.inspect(folder / name))
 
-    place = cache.get_or_build("artifact", key, convert)
-    if variant.format == "tflite" and (terms := contract.stated(original.spec, original.card)) is not None:
-        place = _with_contract(place / name, terms, cache)
+    def converted() -> Path:
+        return cache.get_or_build("artifact", key, convert)
+
+    terms = contract.stated(original.spec, original.card) if variant.format == "tflite" else None
+    place = converted() if terms is None else _with_contract(digest(key), name, converted, terms, cache)
     path, facts = place / name, json.loads((place / _FACTS).read_text())
     return path, Artifact(
         path=path.relative_to(cache.root).as_posix(),
-        sha256=sha256_tree(path),
+        sha256=cache.sha256(path) or sha256_tree(path),
         size_bytes=_size(path),
         parameters=original.card.parameters,
         converter=recipe.converter,
@@ -77,20 +79,26 @@ def artifact(
     )
 
 
-def _with_contract(converted: Path, terms: Stated, cache: Cache) -> Path:
-    """The entry of the converted .tflite with the contract in it: an entry of its own, made in no time."""
+def _with_contract(
+    made_by: str, name: str, converted: Callable[[], Path], terms: Stated, cache: Cache
+) -> Path:
+    """The entry of the converted .tflite with the contract in it: an entry of its own, made in no time.
+
+    `made_by` is the hash of all that the conversion depends on. The converted
+    file itself, twice as much to read, is not looked at where the entry is there.
+    """
     sources = (contract, metadata, packing)
     key = {
-        "converted": sha256_file(converted),
+        "made_by": made_by,
         "contract": terms.identity(),
         "code": [sha256_file(Path(str(source.__file__))) for source in sources],
         "versions": runtimes.versions("flatbuffers", "ai-edge-litert"),
     }
 
     def describe(folder: Path) -> None:
-        destination = folder / converted.name
-        destination.write_bytes(contract.packed(converted.read_bytes(), terms))
-        seconds = json.loads((converted.parent / _FACTS).read_text())["seconds"]
+        source, destination = converted(), folder / name
+        destination.write_bytes(contract.packed((source / name).read_bytes(), terms))
+        seconds = json.loads((source / _FACTS).read_text())["seconds"]
         _keep_facts(folder, seconds, inspection.inspect(destination))
 
     return cache.get_or_build("shipped", key, describe)

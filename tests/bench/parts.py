@@ -1,10 +1,11 @@
 """The bare work of a profile, one part after the other, as someone would write it without this suite.
 
-    python tests/bench/parts.py PROFILE [--passes] [--threads N]
+    python tests/bench/parts.py PROFILE [--models GLOB[,GLOB]] [--passes] [--threads N]
 
 converter  TFLiteConverter.from_keras_model(model).convert() for each artifact, or coremltools.convert()
-passes     every sample through each artifact in a plain LiteRT loop; through a Core ML artifact as
-           many as a run takes, in a plain loop over the evaluator
+passes     every sample through each artifact in a plain LiteRT loop, and the photos that an app
+           prepares a second time; through a Core ML artifact as many samples as a run takes, in a
+           plain loop over the evaluator
 reference  every sample through each Keras model
 
 `--passes` alone takes the artifacts from the cache.
@@ -30,13 +31,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import suite
+from suite.contract import PHOTOS
 from suite.coreml.evaluator import Evaluator
 from suite.discovery import BUNDLED, discover
 from suite.feeds import CALIBRATION_COUNT
 from suite.generated import CORNERS, photos
 from suite.lab import evaluated
 from suite.matrix import Case, Request, cases
-from suite.preprocess import preprocess
+from suite.preprocess import pixels, preprocess
 from suite.runtimes.coreml_evaluator import settle
 from suite.spec import ImageInput, ModelSpec
 
@@ -54,11 +56,11 @@ class Stopwatch:
         return result
 
 
-def main(profile: str, passes_alone: bool, threads: int) -> None:
+def main(request: Request, passes_alone: bool, threads: int) -> None:
     """Print the seconds of each part; every session of a pass with so many threads, as a run's have."""
     watch = Stopwatch()
     settle(threads)
-    found = cases(discover(BUNDLED), Request(profile=profile))
+    found = cases(discover(BUNDLED), request)
     with tempfile.TemporaryDirectory() as folder:
         for spec in {case.spec.name: case.spec for case in found}.values():
             own = [case for case in found if case.spec.name == spec.name]
@@ -98,14 +100,18 @@ def _pass(spec: ModelSpec, own: list[Case], paths: dict[str, Path], watch: Stopw
     samples = np.concatenate([real, made])
     count = evaluated(spec.gmacs, len(real))
     few = samples if count == len(real) else np.concatenate([real[:count], made[: len(CORNERS)]])
+    assert isinstance(spec.input, ImageInput)
+    photos = pixels(few, spec.input)
     for case in own:
-        path = paths[case.variant.name]
+        path, before = paths[case.variant.name], watch.seconds["passes"]
         if case.variant.format == "coreml":
             evaluator = Evaluator.open(path)
-            watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, few))
+            watch("passes", lambda evaluator=evaluator: _evaluate(evaluator, photos))
         else:
             interpreter = _interpreter(case.target.engine, path, threads)
             watch("passes", lambda interpreter=interpreter: _loop(interpreter, samples))
+            watch("passes", lambda interpreter=interpreter: _loop(interpreter, real[:PHOTOS]))
+        print("pass", case.id, f"{watch.seconds['passes'] - before:.3f}", flush=True)
 
 
 def _samples(spec: ModelSpec) -> tuple[Any, Any]:
@@ -143,8 +149,8 @@ def _coreml(model: Any, path: Path) -> None:
 
 def _evaluate(evaluator: Evaluator, samples: Any) -> None:
     (given,) = evaluator.inputs
-    for sample in samples:  # one that takes photos is as busy with these
-        evaluator.run({given.name: sample.reshape(given.shape).astype(given.dtype)})
+    for sample in samples:
+        evaluator.run({given.name: sample})
 
 
 def _tflite(model: Any, variant: str, calibration: Any) -> bytes:
@@ -185,7 +191,9 @@ def _loop(interpreter: Any, samples: Any) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("profile")
+    parser.add_argument("--models", default="", help="of the profile, all unless told")
     parser.add_argument("--passes", action="store_true", help="of artifacts in the cache, and no other part")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    main(options.profile, options.passes, options.threads)
+    models = tuple(filter(None, options.models.split(",")))
+    main(Request(profile=options.profile, models=models), options.passes, options.threads)

@@ -66,21 +66,17 @@ def build() -> Build:
     return Build()
 
 
-def test_content_is_that_of_the_files_of_an_intact_entry(cache: Cache, build: Build, tmp_path: Path) -> None:
+def test_an_intact_entry_knows_the_hashes_of_its_files_and_folders(
+    cache: Cache, build: Build, tmp_path: Path
+) -> None:
     place = cache.get_or_build("artifact", KEY, build)
-    content = cache.content(place / "model.bin")
-    assert content is not None
-    assert content == cache.content(place / "below" / "facts.json") == Cache(cache.root).content(place)
-    other = cache.get_or_build("artifact", {"other": 1}, lambda folder: _write(folder / "model.bin", "other"))
-    assert cache.content(other) != content
+    for path in (place / "model.bin", place / "below", place / "below" / "facts.json"):
+        assert cache.sha256(path) == sha256_tree(path)
     (place / "model.bin").write_bytes(b"altered")
-    assert cache.content(place / "model.bin") is None
-    assert cache.content(cache.root / "scratch" / "12" / "model.bin") is None
-    assert cache.content(tmp_path.parent / "model.bin") is None
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+    assert cache.sha256(place / "model.bin") is None
+    assert cache.sha256(place / "no such file") is None
+    assert cache.sha256(cache.root / "scratch" / "12" / "model.bin") is None
+    assert cache.sha256(tmp_path.parent / "model.bin") is None
 
 
 def test_an_entry_is_built_once(cache: Cache, build: Build) -> None:
