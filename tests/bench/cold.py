@@ -10,6 +10,7 @@ each is held to: nothing hides behind a second worker or thread.
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,9 @@ from pathlib import Path
 from suite import store
 from suite.cache import default_cache
 from suite.environment import cores
+from suite.realtime import FPS, LONGER_SECONDS, PLAN
 from suite.record import Record
+from suite.record.camera import Stream
 from tests.bench.figures import held
 
 _NO_TENSORFLOW = 'raise ImportError("a warm run must not import TensorFlow")\n'
@@ -105,9 +108,18 @@ def _loop_seconds(records: list[Record]) -> float:
         for latency in record.scaling
     )
     cameras = sum(
-        stream.wall_ns for record in records if record.realtime for stream in record.realtime.schemes
+        _camera_seconds(stream) for record in records if record.realtime for stream in record.realtime.schemes
     )
-    return (loops + cameras) / 1e9
+    return loops / 1e9 + cameras
+
+
+def _camera_seconds(stream: Stream) -> float:
+    """Of a scheme, with the look before it where that was a close call: only the longer one is recorded."""
+    seconds = stream.wall_ns / 1e9
+    if stream.offered == round(FPS * LONGER_SECONDS):
+        answered = statistics.median(sum(stages) for _, _, *stages in stream.taken) / 1e9
+        seconds += PLAN.count(answered) / FPS
+    return seconds
 
 
 def _converted_again(before: list[Record], after: list[Record]) -> int:
