@@ -13,8 +13,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from suite.spec import Array, Dataset, ImageInput, ModelSpec, Preprocessing, Ten
 CALIBRATION_COUNT = 64
 RANDOM_COUNT = 64  # samples for a model that no data set fits
 _SMALL_BYTES = 1 << 20  # sent to a worker rather than mapped by it
+_PART = 8  # samples that are prepared at a time, and stay in a processor's cache until they are written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,11 +244,23 @@ class Feeds:
         identity = {"dataset": dataset.sha256(), "split": split, "count": len(samples), **self._contract()}
         sha256, name = digest(identity), self._inputs[0].name
         return Feed(
-            arrays=_Later(name, lambda: self._placed(name, self._prepared(dataset, samples.images), sha256)),
+            arrays=_Later(name, lambda: self._prepared_and_placed(dataset, samples.images, sha256)),
             count=len(samples),
             sha256=sha256,
             labels=samples.labels if self.labelled else None,
         )
+
+    def _prepared_and_placed(self, dataset: Dataset, images: Any, sha256: str) -> Array | Path:
+        """All samples of a data set; those of one array part by part."""
+        name = self._inputs[0].name
+        if not isinstance(images, np.ndarray) or len(images) <= _PART:
+            return self._placed(name, self._prepared(dataset, images), sha256)
+        parts = (self._prepared(dataset, images[at : at + _PART]) for at in range(0, len(images), _PART))
+        first = next(parts)
+        if first.nbytes // len(first) * len(images) <= _SMALL_BYTES:
+            small: Array = np.concatenate([first, *parts])
+            return small
+        return self._written(name, chain([first], parts), len(images), sha256)
 
     def _prepared(self, dataset: Dataset, images: Any) -> Array:
         """Samples of a data set as the model takes them."""
@@ -328,10 +342,23 @@ class Feeds:
         """A small array as it is, a larger one as a file for workers to map."""
         if array.nbytes <= _SMALL_BYTES:
             return array
+        return self._written(name, iter([array]), len(array), sha256)
+
+    def _written(self, name: str, parts: Iterator[Array], count: int, sha256: str) -> Path:
+        """Parts of an array of so many rows, as one .npy file."""
         path = self._scratch / f"{sha256[:16]}-{name}.npy"
-        with full_disk_explained(self._scratch):
-            np.save(path, array)
         self._files.append(path)
+        first, npy = next(parts), cast("Any", np.lib.format)  # which NumPy leaves untyped
+        header = {
+            "descr": npy.dtype_to_descr(first.dtype),
+            "fortran_order": False,
+            "shape": (count, *first.shape[1:]),
+        }
+        # By write(), which says that a disk is full; np.save says how much it wrote.
+        with full_disk_explained(self._scratch), path.open("wb") as file:
+            npy.write_array_header_1_0(file, header)
+            for part in chain([first], parts):
+                file.write(np.ascontiguousarray(part).data)
         return path
 
     def discard(self) -> None:

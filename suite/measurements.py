@@ -109,8 +109,12 @@ def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
             return on_phone.realtime(session, frames, image, lab.phones.cool_seconds)
-    with lab.sessions.watched(case.target, path):
-        return measure_realtime(case.target.engine, path, frames, image, threads=threads)
+    engine = case.target.engine
+    with (
+        lab.sessions.watched(case.target, path),
+        lab.pool.fresh(runtimes.ENGINES[engine].worker) as worker,
+    ):
+        return measure_realtime(engine, path, frames, image, threads=threads, worker=worker)
 
 
 def placement(lab: Lab, case: Case, path: Path) -> dict[str, dict[str, int]]:

@@ -54,6 +54,7 @@ from suite.frames import close_call
 from suite.record.camera import RealTime
 from suite.record.costs import MemoryPhase
 from suite.runtimes.base import CameraPlan, CameraUse
+from suite.runtimes.worker import Worker
 from suite.spec import Array, ImageInput
 
 FPS = 30.0
@@ -72,13 +73,14 @@ def measure(
     *,
     threads: int,
     plan: CameraPlan = PLAN,
+    worker: Worker | None = None,
 ) -> RealTime:
-    """Run both schemes in a fresh process on the real runtime.
+    """Run both schemes on the real runtime, in a `worker` that has held nothing yet, or in one of its own.
 
     `frames`: uint8 RGB photos for an `image` contract, or samples as the model
     takes them where there is none.
     """
-    with runtimes.open_session(engine, path, threads=threads) as session:
+    with runtimes.open_session(engine, path, threads=threads, worker=worker) as session:
         use = decided(lambda plan: session.realtime(list(frames), image, plan), plan)
         seen = recorded(use, frames[0], threads, plan)
     return replace(seen, reasons=_HERE)

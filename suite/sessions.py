@@ -76,9 +76,21 @@ class Sessions:
             ) as plugged_in:
                 yield plugged_in
             return
-        worker = None if fresh else self._pool.worker(runtimes.ENGINES[target.engine].worker)
-        with runtimes.open_session(target.engine, path, threads=threads, worker=worker) as here:
-            yield here
+        kind = runtimes.ENGINES[target.engine].worker
+        if not fresh:
+            with runtimes.open_session(
+                target.engine, path, threads=threads, worker=self._pool.worker(kind)
+            ) as here:
+                yield here
+            return
+        try:
+            with (
+                self._pool.fresh(kind, another=True) as own,
+                runtimes.open_session(target.engine, path, threads=threads, worker=own) as here,
+            ):
+                yield here
+        finally:
+            self._pool.settle()
 
     def _described(self, path: Path) -> Tensors:
         """Inputs and outputs of an artifact, as LiteRT on this machine reads them."""

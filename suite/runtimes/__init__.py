@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from suite.errors import CaseError, UsageError
+from suite.errors import CaseError, StagedError, UsageError
 from suite.record import Stage, Status
 from suite.runtimes.base import (
     CameraPlan,
@@ -82,6 +82,30 @@ class Pool:
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
+        self._spares: dict[str, Worker] = {}
+
+    def fresh(self, kind: str, *, another: bool = False) -> Worker:
+        """A worker that has held no artifact yet; whoever asks for it closes it.
+
+        To start one takes longer than most artifacts take to run. With
+        `another`, the next one starts meanwhile: `settle` before anything is timed.
+        """
+        spare = self._spares.pop(kind, None)
+        if spare is not None and not spare.alive():
+            spare.close()
+            spare = None
+        worker = spare or Worker(kind)
+        if another:
+            self._spares[kind] = Worker(kind)
+        return worker
+
+    def settle(self) -> None:
+        """Wait until every worker has started: from then on, those that wait take no processor."""
+        for kind, spare in list(self._spares.items()):
+            try:
+                spare.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
+            except StagedError:
+                self._spares.pop(kind).close()  # whoever needs one starts it then, and is told why it fails
 
     def worker(self, kind: str, opens: str = "") -> Worker:
         """The living worker of this kind; a dead one is replaced.
@@ -109,8 +133,9 @@ class Pool:
 
     def close(self) -> None:
         """End every worker."""
-        while self._workers:
-            self._workers.popitem()[1].close()
+        for workers in (self._workers, self._spares):
+            while workers:
+                workers.popitem()[1].close()
 
 
 class RemoteSession:

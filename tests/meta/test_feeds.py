@@ -11,12 +11,14 @@ import pytest
 from suite import generated
 from suite.data import digits
 from suite.data.arrays import Arrays
-from suite.errors import CaseError
+from suite.errors import CaseError, PocketproofError
 from suite.feeds import CALIBRATION_COUNT, RANDOM_COUNT, Feed, Feeds, scratch_folder
+from suite.preprocess import preprocess
 from suite.runtimes.base import TensorInfo, load_feed
 from suite.spec import Array, ImageInput, ModelSpec, TensorInput
 
 IMAGE = TensorInfo(name="image", shape=(-1, 8, 8, 3), dtype="float32")
+LARGE = TensorInfo(name="image", shape=(-1, 224, 224, 3), dtype="float32")
 VECTOR = TensorInfo(name="numbers", shape=(-1, 5), dtype="float32")
 
 
@@ -204,3 +206,33 @@ def test_scratch_folders_of_processes_that_are_gone_are_removed(tmp_path: Path) 
     assert own == tmp_path / str(os.getpid())
     assert {path.name for path in tmp_path.iterdir()} == {"1", "keep", own.name}
     assert scratch_folder(tmp_path) == own
+
+
+def test_many_samples_are_prepared_in_parts_and_as_in_one(tmp_path: Path) -> None:
+    spec = ModelSpec(name="m", input=ImageInput(height=224, width=224), dataset=digits.load)
+    made = feeds(tmp_path, LARGE, spec=spec)
+    feed = made.calibration()
+    (path,) = feed.arrays.values()
+    assert isinstance(path, Path)
+    assert isinstance(spec.input, ImageInput)
+    whole = preprocess(digits.load().calibration(feed.count).images, spec.input)
+    np.testing.assert_array_equal(np.load(path), whole)
+    np.testing.assert_array_equal(feed.sample(feed.count - 1)["image"], whole[-1:])
+
+
+def test_an_identity_prepares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec(name="m", input=ImageInput(height=224, width=224), dataset=digits.load)
+    made = feeds(tmp_path, LARGE, spec=spec)
+    monkeypatch.setattr(made, "_prepared", None)
+    feed = made.evaluation()
+    assert (feed.count, len(feed.sha256)) == (240, 64)
+    with pytest.raises(TypeError):
+        dict(feed.arrays)
+
+
+def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    spec = ModelSpec(name="m", input=ImageInput(height=224, width=224), dataset=digits.load)
+    feed = feeds(tmp_path, LARGE, spec=spec).evaluation()
+    (tmp_path / f"{feed.sha256[:16]}-image.npy").symlink_to("/dev/full")
+    with pytest.raises(PocketproofError, match=r"No space left on device\. Free some space there"):
+        dict(feed.arrays)

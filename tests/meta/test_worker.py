@@ -240,6 +240,35 @@ def test_a_pool_holds_one_worker_of_a_kind_and_replaces_the_dead(pool: Pool) -> 
     assert not second.alive()
 
 
+def test_a_fresh_worker_is_no_other_and_the_next_one_has_started_when_the_pool_is_settled(pool: Pool) -> None:
+    with pool.fresh("test", another=True) as first:
+        pass
+    pool.settle()
+    (spare,) = pool._spares.values()
+    seconds = sum(psutil.Process(spare.pid).cpu_times()[:2])
+    assert seconds > 0.02  # NumPy is imported
+    with pool.fresh("test") as second:
+        assert second is spare
+        assert second.alive()
+    assert len({first.pid, second.pid, pool.worker("test").pid}) == 3
+    assert not pool._spares
+    assert not first.alive()
+    assert not second.alive()
+
+
+def test_a_spare_worker_that_died_is_not_given_and_one_that_is_left_ends_with_the_pool(pool: Pool) -> None:
+    pool.fresh("test", another=True).close()
+    (dead,) = pool._spares.values()
+    os.kill(dead.pid, signal.SIGKILL)
+    pool.settle()
+    assert not pool._spares
+    with pool.fresh("test", another=True) as fresh:
+        assert fresh.call("os:getpid", stage=Stage.RUN, timeout=30) == fresh.pid
+    (left,) = pool._spares.values()
+    pool.close()
+    assert not left.alive()
+
+
 def test_a_pool_opens_a_new_worker_and_the_one_after_a_crash(pool: Pool) -> None:
     for _ in range(2):
         worker = pool.worker("counting", BAD + "Counter")
