@@ -21,7 +21,7 @@ from suite.runtimes import loop
 from suite.runtimes.base import FrameTimes
 
 SPIN_NS = 300_000  # before a frame is due: a sleep alone overshoots by a timer slack and a wake-up
-_LEAD_NS = 50_000_000  # before the first frame
+LEAD_NS = 50_000_000  # before the first frame
 _SWITCH_SECONDS = 0.0005  # how long a Python thread may keep another waiting
 
 Stage = Callable[[Any], Any]
@@ -46,7 +46,7 @@ def run(stages: Stages, frames: Sequence[Any], *, fps: float, count: int, thread
     gc.disable()
     try:
         all_start, cpu_start = loop.all_cpu_ns(), loop.cpu_ns()
-        start = _clock() + _LEAD_NS
+        start = _clock() + LEAD_NS
         taken, shown = scheme(stages, frames, start, [round(k * 1e9 / fps) for k in range(count)])
         wall, cpu = _clock() - start, loop.cpu_ns() - cpu_start
         all_end = loop.all_cpu_ns()
