@@ -1,38 +1,38 @@
-"""A pytest plugin of the benches: how long the passes of a run take, within it.
+"""A pytest plugin of the benches: what a run waits for its workers, by what it asked of them.
 
-`-p tests.bench.watched` writes the seconds of all that sessions on this machine
-answer to the file that POCKETPROOF_PASSES names.
+`-p tests.bench.watched` writes the seconds of each function to the file that POCKETPROOF_WAITS names.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suite.runtimes import RemoteSession
+from suite.runtimes.worker import Worker
 
-FILE = "POCKETPROOF_PASSES"
-_seconds = 0.0
-_run_many = RemoteSession.run_many
+FILE = "POCKETPROOF_WAITS"
+_seconds: Counter[str] = Counter()
+_call = Worker.call
 
 
-def _watched(session: RemoteSession, feed: Any) -> Any:
-    global _seconds
+def _watched(worker: Worker, function: str, *args: Any, **options: Any) -> Any:
     start = time.perf_counter()
     try:
-        return _run_many(session, feed)
+        return _call(worker, function, *args, **options)
     finally:
-        _seconds += time.perf_counter() - start
+        _seconds[function] += time.perf_counter() - start
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure() -> None:
-    RemoteSession.run_many = _watched  # type: ignore[method-assign]
+    Worker.call = _watched  # type: ignore[method-assign]
 
 
 def pytest_unconfigure() -> None:
-    Path(os.environ[FILE]).write_text(f"{_seconds:.3f}")
+    Path(os.environ[FILE]).write_text(json.dumps(_seconds))
