@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Warm:
     """A run in which nothing had changed: its seconds, those it waited for its workers, and its records."""
 
     seconds: float
-    waits: dict[str, float]  # by what was asked
+    waits: Counter[str]  # by what was asked
     records: list[Record]
 
     @property
@@ -116,7 +117,7 @@ def _run_warm(profile: str, root: Path, environment: dict[str, str]) -> Warm:
     told = root / "waits.json"
     variables = {**environment, "PYTHONPATH": paths, watched.FILE: str(told)}
     seconds = _run(profile, root / "warm", variables, "-p", watched.__name__)
-    return Warm(seconds, json.loads(told.read_text()), store.load(root / "warm").records)
+    return Warm(seconds, Counter(json.loads(told.read_text())), store.load(root / "warm").records)
 
 
 def _held_warm(run: Warm, bare: float) -> bool:

@@ -1,7 +1,7 @@
 """What `python -m suite prove` promises: `python -m tests.bench prove`, or this module for all ten models.
 
 python -m tests.bench.prove                    the smoke models, as the command does it unless told
-python -m tests.bench.prove all                all ten, more than an hour
+python -m tests.bench.prove all                all ten, some 25 minutes
 python -m tests.bench.prove all --one-in 4     all ten, each fault in one variant of each, in turns
 python -m tests.bench.prove resnet50,squeezenet --variants float32
 
