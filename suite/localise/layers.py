@@ -97,7 +97,8 @@ class Apart:
         if self.view.stopped and not self.view.stops_at:
             return str(self._outputs[0])
         name = self.view.stops_at
-        return self.known.get(name) or self.known.get(f"{name}{LAST}")
+        # A layer's convolution stands for none of Keras' tensors where an activation follows within it.
+        return self.known.get(name) or self.known.get(f"{name}{LAST}") or named(name, self.layers)
 
     def _known(self, folder: Path) -> dict[str, str]:
         """The layer of each tensor by its name, from the plainest conversion of the same original."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from suite.matrix import Case, Request, cases
 from suite.record import Check, Stage, Status
 from suite.record.localisation import ChainStep, LayerError, Localisation
 from suite.recorder import Recorder
+from suite.runtimes.keras_layers import Layer
 from suite.spec import VARIANTS, ExpectedFailure, ModelSpec, Target
 from suite.thresholds import Thresholds
 from tests.bench.localise import Placed, altered, plant, planted, truth
@@ -409,3 +411,21 @@ def test_a_search_that_breaks_hides_no_failure(monkeypatch: pytest.MonkeyPatch) 
         ):
             raise CheckFailed("SQNR is low", stage=Stage.COMPARE)
     assert recorder.reasons["localisation"].startswith("not placed")
+
+
+def test_what_a_layer_computes_on_the_way_stops_at_that_layer() -> None:
+    """Its activation alone stands for the layer: a convolution that cannot be run is known by its name."""
+    apart = layers.Apart.__new__(layers.Apart)
+    apart.layers = tuple(
+        Layer(name, "Conv2D", (8, 8, 4), ("image",)) for name in ("fire6_expand1x1", "fire6_expand3x3")
+    )
+    apart.known = {"net_fire6_expand3x3_1_Relu": "fire6_expand3x3"}
+    for name, layer in {
+        "net_fire6_expand3x3_1_Relu": "fire6_expand3x3",
+        "net_fire6_expand3x3_1_BiasAdd": "fire6_expand3x3",
+        "another_networks_conv": None,
+    }.items():
+        apart.view = SimpleNamespace(stopped="it cannot be executed", stops_at=name)  # type: ignore[assignment]
+        assert apart._stops_at() == layer
+    apart.view = SimpleNamespace(stopped="", stops_at="")  # type: ignore[assignment]
+    assert apart._stops_at() is None
