@@ -240,7 +240,7 @@ def _ask_core_ml(lab: Lab, case: Case, path: Path, function: str, *more: Any) ->
     """What `suite.coreml.checks` finds in the artifact, beside what the model states."""
     original = lab.subject(case.spec).original
     wanted = interface(original.spec, original.card, lab.deployment_target)
-    return lab.pool.worker("Core ML").call(
+    return lab.pool.worker(runtimes.CORE_ML).call(
         f"suite.coreml.checks:{function}",
         path,
         case.variant.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from suite.benchmark import thread_counts, timed
 from suite.errors import BoundMissed, StagedError, Unsupported
 from suite.matrix import Case
 from suite.record import Check, Status
+from suite.runtimes import CORE_ML, ENGINES, Engine
 from suite.spec import ExpectedFailure
 from suite.thresholds import Thresholds
 
@@ -112,6 +114,29 @@ def proof(item: pytest.Item) -> Proof | None:
     case = item.callspec.params.get("case")
     check = next((check for check in Check if item.get_closest_marker(check)), None)
     return Proof(item, case, check) if isinstance(case, Case) and check is not None else None
+
+
+def workers(proofs: Sequence[Proof]) -> list[str]:
+    """The kinds of workers on this machine that these tests ask."""
+    kinds = [engine.worker for proof in proofs if (engine := _engine(proof.case)) is not None]
+    if any(proof.case.variant.format == "coreml" for proof in proofs):
+        kinds.append(CORE_ML)
+    return list(dict.fromkeys(kinds))
+
+
+def fresh_workers(proofs: Sequence[Proof]) -> Counter[str]:
+    """How many workers of each kind are to hold one artifact alone: for its memory, and behind a camera."""
+    return Counter(
+        engine.worker
+        for proof in proofs
+        if proof.item.originalname in (f"test_{Check.BENCHMARK}", _CAMERA_TEST)
+        and _holds_bounds(proof)
+        and (engine := _engine(proof.case)) is not None
+    )
+
+
+def _engine(case: Case) -> Engine | None:
+    return ENGINES.get(case.target.engine) if case.target.place == "host" else None
 
 
 def in_order(cases: Sequence[Case], config: pytest.Config) -> Sequence[Case]:

@@ -11,7 +11,7 @@ import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -25,12 +25,13 @@ from suite.cache import digest, full_disk_explained, sha256_file
 from suite.data import classes, digits
 from suite.errors import CaseError
 from suite.record import Stage
-from suite.runtimes.base import TensorInfo, load_feed
+from suite.runtimes.base import TensorInfo, load, load_feed
 from suite.spec import Array, Dataset, ImageInput, ModelSpec, Preprocessing, TensorInput
 
 CALIBRATION_COUNT = 64
 RANDOM_COUNT = 64  # samples for a model that no data set fits
 _SMALL_BYTES = 1 << 20  # sent to a worker rather than mapped by it
+_PHOTOS_KEPT = 2  # feeds: the real and the generated samples that an artifact answers
 _PART = 8  # samples that are prepared at a time, and stay in a processor's cache until they are written
 
 
@@ -57,13 +58,16 @@ class Feed:
         return cls(arrays=arrays, count=len(next(iter(arrays.values()))), sha256=hasher.hexdigest())
 
     def first(self, count: int) -> Feed:
-        """The first samples; all of them as they are."""
+        """The first samples; all of them as they are. None is read before it is looked at."""
         if count >= self.count:
             return self
-        arrays = {name: np.array(array[:count]) for name, array in load_feed(self.arrays).items()}
-        labels = None if self.labels is None else self.labels[:count]
-        sha256 = digest({"of": self.sha256, "first": count})
-        return Feed(arrays=arrays, count=count, sha256=sha256, labels=labels, names=self.names[:count])
+        return Feed(
+            arrays=_Later(self.arrays, lambda name: np.array(load(self.arrays[name])[:count])),
+            count=count,
+            sha256=digest({"of": self.sha256, "first": count}),
+            labels=None if self.labels is None else self.labels[:count],
+            names=self.names[:count],
+        )
 
     def sample(self, index: int) -> dict[str, Array]:
         """One sample, as (1, ...) arrays."""
@@ -71,24 +75,24 @@ class Feed:
 
 
 class _Later(Mapping[str, Array | Path]):
-    """One array, prepared when it is first looked at: an identity alone costs no preparing."""
+    """Arrays that are prepared when they are first looked at: an identity alone costs no preparing."""
 
-    def __init__(self, name: str, prepare: Callable[[], Array | Path]) -> None:
-        self._name, self._prepare = name, prepare
-        self._prepared: Array | Path | None = None
+    def __init__(self, names: Iterable[str], prepare: Callable[[str], Array | Path]) -> None:
+        self._names, self._prepare = tuple(names), prepare
+        self._prepared: dict[str, Array | Path] = {}
 
     def __getitem__(self, name: str) -> Array | Path:
-        if name != self._name:
+        if name not in self._names:
             raise KeyError(name)
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        return self._prepared
+        if name not in self._prepared:
+            self._prepared[name] = self._prepare(name)
+        return self._prepared[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self._name,))
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return 1
+        return len(self._names)
 
 
 class Feeds:
@@ -120,6 +124,7 @@ class Feeds:
         self.image = self._image(bounds, rescales)
         self.dataset = self._dataset(dataset)
         self._made: dict[str, Feed] = {}
+        self._photos: dict[str, Feed] = {}  # by hash, the oldest first
         self._files: list[Path] = []
 
     def evaluation(self) -> Feed:
@@ -154,8 +159,12 @@ class Feeds:
     def photos(self, feed: Feed) -> Feed:
         """The pictures that a feed was prepared from, for an artifact that prepares them itself."""
         sha256 = digest({"photos of": feed.sha256})
+        if (known := self._photos.get(sha256)) is not None:  # of the variant before
+            return known
         arrays = {name: self._pixels(np.asarray(array)) for name, array in load_feed(feed.arrays).items()}
-        return replace(feed, arrays=arrays, sha256=sha256)
+        if len(self._photos) == _PHOTOS_KEPT:
+            self._photos.pop(next(iter(self._photos)))
+        return self._photos.setdefault(sha256, replace(feed, arrays=arrays, sha256=sha256))
 
     def photo(self, sample: Mapping[str, Array]) -> dict[str, Array]:
         """The picture that one sample was prepared from, (1, height, width, channels)."""
@@ -244,7 +253,7 @@ class Feeds:
         identity = {"dataset": dataset.sha256(), "split": split, "count": len(samples), **self._contract()}
         sha256, name = digest(identity), self._inputs[0].name
         return Feed(
-            arrays=_Later(name, lambda: self._prepared_and_placed(dataset, samples.images, sha256)),
+            arrays=_Later([name], lambda _: self._prepared_and_placed(dataset, samples.images, sha256)),
             count=len(samples),
             sha256=sha256,
             labels=samples.labels if self.labelled else None,
@@ -366,6 +375,7 @@ class Feeds:
         while self._files:
             self._files.pop().unlink(missing_ok=True)
         self._made.clear()
+        self._photos.clear()
 
 
 _NOISE_NAMES = ("zeros", "lowest", "highest", "middle", *(f"noise {i}" for i in range(RANDOM_COUNT - 4)))

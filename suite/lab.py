@@ -145,6 +145,7 @@ class Lab:
             with self.sessions.open(case.target, path, self.threads) as session:
                 given = self._given(case, session)
                 timed = benchmark.timed(case.target)
+                self.pool.stock()
                 count = _count(session, case, feeds.evaluation(), given)
                 real = session.run_many(given(feeds.evaluation().first(count)).arrays)
                 made = feeds.generated()

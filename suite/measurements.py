@@ -20,12 +20,14 @@ from suite.runtimes.base import TimingPolicy
 from suite.spec import Target
 
 _POLICY = TimingPolicy()
+_BESIDE = 3  # workers that wait while a memory pass runs: for itself, a camera, and the next one
 
 
 def speed(lab: Lab, case: Case, path: Path, threads: int) -> benchmark.Speed:
     """Time the artifact on one real sample."""
     feeds = lab.subject(case.spec).feeds
     sample = feeds.one()
+    lab.pool.settle()
     with lab.sessions.open(case.target, path, threads) as session:
         if lab.takes_photos(case, session):
             sample = feeds.photo(sample)
@@ -41,6 +43,7 @@ def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
         return "the app on the device does not tell it"
     feeds = lab.subject(case.spec).feeds
     sample = feeds.one()
+    lab.pool.stock(_BESIDE)
     with lab.sessions.open(case.target, path, threads, fresh=True) as session:
         if lab.takes_photos(case, session):
             sample = feeds.photo(sample)
@@ -88,6 +91,7 @@ def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
     """Run the artifact back to back for minutes, with the threads that a gate goes by."""
     sample = lab.subject(case.spec).feeds.one()
     threads = benchmark.thread_counts(case.target)[-1]
+    lab.pool.settle()
     if case.target.on_android:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
@@ -98,6 +102,7 @@ def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
 
 def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
     """Run the artifact behind a camera that shows the model's real samples."""
+    lab.pool.settle()
     feeds = lab.subject(case.spec).feeds
     image, dataset = feeds.image, feeds.dataset
     if image is not None and dataset is not None and dataset.photos:

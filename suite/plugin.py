@@ -172,9 +172,10 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], left: Sequence[p
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Lab]:
     """Makes everything that cases are proven with; one a process."""
     current = pytestconfig.stash[_RUN]
+    proofs = collection.proofs(request.session.items)
     made = Lab(
         default_cache(),
         current.thresholds,
@@ -185,6 +186,9 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
         deployment_target=pytestconfig.option.deployment_target,
         phones=current.phones,
     )
+    made.pool.start(collection.workers(proofs))
+    if not run.is_worker(pytestconfig):  # which leaves the timed tests to a process of their own
+        made.pool.expect(collection.fresh_workers(proofs))
     yield made
     made.close()
     getattr(pytestconfig, "workeroutput", {})[_LEFT] = current.phones.left

@@ -83,14 +83,11 @@ class Sessions:
             ) as here:
                 yield here
             return
-        try:
-            with (
-                self._pool.fresh(kind, another=True) as own,
-                runtimes.open_session(target.engine, path, threads=threads, worker=own) as here,
-            ):
-                yield here
-        finally:
-            self._pool.settle()
+        with (
+            self._pool.fresh(kind) as own,
+            runtimes.open_session(target.engine, path, threads=threads, worker=own) as here,
+        ):
+            yield here
 
     def _described(self, path: Path) -> Tensors:
         """Inputs and outputs of an artifact, as LiteRT on this machine reads them."""

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from suite.errors import CaseError, StagedError, UsageError
+from suite.errors import CaseError, UsageError
 from suite.record import Stage, Status
 from suite.runtimes.base import (
     CameraPlan,
@@ -22,10 +22,11 @@ from suite.runtimes.base import (
     Timing,
     TimingPolicy,
 )
+from suite.runtimes.pool import CORE_ML, EVALUATOR, LITERT, TFLITE_RUNTIME, Pool
 from suite.runtimes.worker import Worker
 from suite.spec import Array, ImageInput
 
-__all__ = ["ENGINES", "Engine", "Pool", "Session", "open_session", "version", "versions"]
+__all__ = ["CORE_ML", "ENGINES", "Engine", "Pool", "Session", "open_session", "version", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +45,22 @@ class Engine:
 ENGINES: Mapping[str, Engine] = {
     **{
         f"litert-{kernels}": Engine(
-            "suite.runtimes.litert:open_session", "LiteRT", "ai-edge-litert", (kernels,)
+            "suite.runtimes.litert:open_session", LITERT, "ai-edge-litert", (kernels,)
         )
         for kernels in ("xnnpack", "builtin", "reference")
     },
-    "tflite-runtime": Engine(
-        "suite.runtimes.tflite_runtime:open_session", "tflite-runtime", "tflite-runtime"
-    ),
+    "tflite-runtime": Engine("suite.runtimes.tflite_runtime:open_session", TFLITE_RUNTIME, "tflite-runtime"),
     "tf-lite": Engine("suite.runtimes.tf_lite:open_session", "tf.lite", "tensorflow"),
     "coreml-evaluator": Engine(
         "suite.runtimes.coreml_evaluator:open_session",
-        "Core ML evaluator",
+        EVALUATOR,
         "coremltools",
         called="evaluator",
         untimed="engine: evaluator, which executes the saved file in NumPy: "
         "speed and memory are the device's to tell",
     ),
     **{
-        f"coreml{name}": Engine("suite.runtimes.coreml:open_session", "Core ML", "coremltools", (units,))
+        f"coreml{name}": Engine("suite.runtimes.coreml:open_session", CORE_ML, "coremltools", (units,))
         for name, units in (
             ("", "ALL"),
             ("-cpu", "CPU_ONLY"),
@@ -71,71 +70,8 @@ ENGINES: Mapping[str, Engine] = {
     },
 }
 
-LOAD_SECONDS = 180.0
 RUN_SECONDS = 900.0
-LARGE_BYTES = 4 << 30  # of a worker between two models
 _PACKAGE_ALIASES = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
-
-
-class Pool:
-    """The workers of this process, one of a kind. Close it to end them."""
-
-    def __init__(self) -> None:
-        self._workers: dict[str, Worker] = {}
-        self._spares: dict[str, Worker] = {}
-
-    def fresh(self, kind: str, *, another: bool = False) -> Worker:
-        """A worker that has held no artifact yet; whoever asks for it closes it.
-
-        To start one takes longer than most artifacts take to run. With
-        `another`, the next one starts meanwhile: `settle` before anything is timed.
-        """
-        spare = self._spares.pop(kind, None)
-        if spare is not None and not spare.alive():
-            spare.close()
-            spare = None
-        worker = spare or Worker(kind)
-        if another:
-            self._spares[kind] = Worker(kind)
-        return worker
-
-    def settle(self) -> None:
-        """Wait until every worker has started: from then on, those that wait take no processor."""
-        for kind, spare in list(self._spares.items()):
-            try:
-                spare.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
-            except StagedError:
-                self._spares.pop(kind).close()  # whoever needs one starts it then, and is told why it fails
-
-    def worker(self, kind: str, opens: str = "") -> Worker:
-        """The living worker of this kind; a dead one is replaced.
-
-        A new one first opens what `opens` names, "module:factory".
-        """
-        worker = self._workers.get(kind)
-        if worker is None or not worker.alive():
-            if worker is not None:
-                worker.close()
-            worker = self._workers[kind] = Worker(kind)
-            if opens:
-                try:
-                    worker.call("open", opens, stage=Stage.LOAD, timeout=LOAD_SECONDS)
-                except BaseException:
-                    worker.close()  # alive, it would be taken for one that has opened
-                    raise
-        return worker
-
-    def shed(self) -> None:
-        """End the workers that have grown large; converters do not give all their memory back."""
-        for kind, worker in list(self._workers.items()):
-            if worker.resident_bytes() > LARGE_BYTES:
-                self._workers.pop(kind).close()
-
-    def close(self) -> None:
-        """End every worker."""
-        for workers in (self._workers, self._spares):
-            while workers:
-                workers.popitem()[1].close()
 
 
 class RemoteSession:

@@ -159,12 +159,14 @@ class Session(Protocol):
         ...
 
 
+def load(value: Array | Path) -> Array:
+    """The array itself; mapped, where a file holds it."""
+    return np.load(value, mmap_mode="r") if isinstance(value, Path) else np.asarray(value)
+
+
 def load_feed(feed: Feed) -> dict[str, Array]:
     """Map the arrays that are named by path."""
-    return {
-        name: np.load(value, mmap_mode="r") if isinstance(value, Path) else np.asarray(value)
-        for name, value in feed.items()
-    }
+    return {name: load(value) for name, value in feed.items()}
 
 
 def quantise(values: Array, tensor: TensorInfo) -> Array:

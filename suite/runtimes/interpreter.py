@@ -37,6 +37,7 @@ _NOT_SUPPORTED = (
     "Encountered unresolved custom op",
     "Select TensorFlow op(s)",
 )
+_STILL_BYTES = 64 << 10  # Python's own objects; an interpreter takes no less at a time
 
 
 class InterpreterSession:
@@ -153,14 +154,21 @@ class InterpreterSession:
         return loop.timed(self._interpreter.invoke, policy, threads=self.threads, load_ns=self._load_ns)
 
     def memory(self, feed: Feed, runs: int) -> MemoryUse:
-        """Memory of this process after some inferences; meant for a process that did nothing else."""
+        """Memory of this process after some inferences; meant for a process that did nothing else.
+
+        At most so many: an interpreter takes what it needs at the first, and
+        one that leaves the peak where it was is the last.
+        """
         arrays = match(load_feed(feed), self.inputs)
         self._set_first(arrays)
         phases = {"load": (self._loaded, self._loaded_unique)}
         for turn in range(runs):
+            before = loop.peak_bytes()
             self._run_one({name: array[0] for name, array in arrays.items()})
             if turn == 0:
                 phases["first"] = loop.memory()
+            elif loop.peak_bytes() <= before + _STILL_BYTES:
+                break
         phases["steady"] = loop.memory()
         return MemoryUse(
             phases=phases,

@@ -22,7 +22,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -45,15 +45,20 @@ _QUIET = {
 
 
 class Worker:
-    """A child process that runs functions of this package on request. Not for several threads at once."""
+    """A child process that runs functions of this package on request. Not for several threads at once.
 
-    def __init__(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+    It imports the modules `imports` before the first request, where it can.
+    """
+
+    def __init__(
+        self, name: str, environment: Mapping[str, str] | None = None, *, imports: Sequence[str] = ()
+    ) -> None:
         self.name = name
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "suite.runtimes.worker", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-m", __name__, str(theirs.fileno()), str(os.getpid()), *imports],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -183,6 +188,13 @@ def _unwrap(answer: tuple[str, Any], stage: Stage) -> Any:
 # --- the child's side ---------------------------------------------------------
 
 
+def _import(modules: Sequence[str]) -> None:
+    """Import what will be needed; whoever needs what cannot be imported is told."""
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+
+
 def _serve(connection: Connection) -> None:
     """Answer calls until the parent goes."""
     held: dict[str, Any] = {}
@@ -264,4 +276,5 @@ def _die_with_parent(parent: int) -> None:
 
 if __name__ == "__main__":
     _die_with_parent(int(sys.argv[2]))
+    _import(sys.argv[3:])
     _serve(Connection(int(sys.argv[1])))

@@ -17,6 +17,10 @@ def echo(value: Any) -> Any:
     return value
 
 
+def imported() -> list[str]:
+    return list(sys.modules)
+
+
 def segfault() -> None:
     print("about to read address zero", flush=True)
     ctypes.string_at(0)

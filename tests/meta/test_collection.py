@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from suite import collection
+from suite.collection import Proof
 from suite.matrix import Request, cases
+from suite.record import Check
 from suite.spec import Budget, ModelSpec
 from suite.thresholds import Thresholds
 
@@ -68,3 +70,43 @@ def test_a_bound_of_pyproject_does_too() -> None:
 
 def test_minutes_on_end_are_not_run_for_a_bound_on_frames() -> None:
     assert taken({"float16": SMOOTH}, test="test_sustained") == taken({}, "smoke", "test_sustained") == FEW
+
+
+# --- what is started ahead ------------------------------------------------------------------
+
+
+def proofs(variants: tuple[str, ...], *tests: tuple[str, Check, int | None]) -> list[Proof]:
+    """Tests by name, check and threads of a small model's cases."""
+    spec = ModelSpec(name=NAME, profiles=("default",))
+    request = Request(profile="default", variants=variants)
+    return [
+        Proof(item_of(name, {"case": case} | ({} if threads is None else {"threads": threads})), case, check)
+        for case in cases({NAME: spec}, request)
+        for name, check, threads in tests
+    ]
+
+
+def item_of(name: str, params: dict[str, Any]) -> Any:
+    return SimpleNamespace(originalname=name, callspec=SimpleNamespace(params=params))
+
+
+PARITY = ("test_parity", Check.PARITY, None)
+CAMERA = ("test_realtime", Check.REALTIME, None)
+MINUTES = ("test_sustained", Check.BENCHMARK, None)
+
+
+def timed(count: int) -> tuple[str, Check, int]:
+    return "test_benchmark", Check.BENCHMARK, count
+
+
+def test_the_workers_of_a_run_are_those_of_its_cases_engines() -> None:
+    assert collection.workers(proofs(("int8_io",), PARITY)) == ["LiteRT"]
+    assert collection.workers(proofs(("mlprogram_float32",), PARITY)) == ["Core ML evaluator", "Core ML"]
+    assert set(collection.workers(proofs(("float32",), PARITY))) == {"LiteRT", "tflite-runtime"}
+
+
+def test_a_fresh_worker_is_expected_for_each_memory_pass_and_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "thread_counts", lambda target: (1, 4))
+    assert collection.fresh_workers(proofs(("int8_io",), PARITY, MINUTES, timed(1))) == {}
+    assert collection.fresh_workers(proofs(("int8_io",), PARITY, timed(1), timed(4))) == {"LiteRT": 1}
+    assert collection.fresh_workers(proofs(("int8_io",), timed(1), timed(4), CAMERA)) == {"LiteRT": 2}

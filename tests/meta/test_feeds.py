@@ -236,3 +236,33 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
     (tmp_path / f"{feed.sha256[:16]}-image.npy").symlink_to("/dev/full")
     with pytest.raises(PocketproofError, match=r"No space left on device\. Free some space there"):
         dict(feed.arrays)
+
+
+def test_the_first_samples_are_read_when_they_are_looked_at(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(6, 2))
+    whole = Feed(arrays={"x": tmp_path / "x.npy"}, count=6, sha256="6", labels=np.arange(6))
+    few = whole.first(2)
+    assert whole.first(6) is whole
+    assert few.count == 2
+    assert list(few.arrays) == ["x"]
+    np.testing.assert_array_equal(few.labels, [0, 1])
+    np.save(tmp_path / "x.npy", np.ones((6, 2)))  # not read yet
+    np.testing.assert_array_equal(few.arrays["x"], np.ones((2, 2)))
+    (tmp_path / "x.npy").unlink()  # and not read again
+    np.testing.assert_array_equal(only(few.first(1)), np.ones((1, 2)))
+    assert few.first(1).sha256 == whole.first(2).first(1).sha256 != few.sha256
+
+
+def test_photos_are_made_once_for_the_variants_of_a_model(tmp_path: Path) -> None:
+    spec = ModelSpec(name="m", input=ImageInput(height=8, width=8, preprocessing="tf"), dataset=digits.load)
+    made = feeds(tmp_path, IMAGE, spec=spec)
+    real, generated_ones = made.evaluation(), made.generated()
+    photos = made.photos(real)
+    assert made.photos(real) is photos
+    assert made.photos(generated_ones) is not photos
+    assert made.photos(real) is photos
+    np.testing.assert_allclose(only(photos), (only(real) + 1) * 127.5, atol=1e-4)
+    made.photos(real.first(1))  # the oldest makes room
+    assert made.photos(real) is not photos
+    made.discard()
+    assert not made._photos

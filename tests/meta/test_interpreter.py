@@ -12,8 +12,9 @@ import pytest
 from suite import metrics, runtimes
 from suite.errors import CaseError, StagedError, UsageError
 from suite.record import Stage, Status
-from suite.runtimes import ENGINES, Pool, RemoteSession, open_session
+from suite.runtimes import ENGINES, Pool, RemoteSession, loop, open_session
 from suite.runtimes.base import TimingPolicy, dequantise, quantise
+from suite.runtimes.interpreter import InterpreterSession
 from tests.meta.conftest import Subject
 
 QUICK = TimingPolicy(warmup_min_seconds=0, min_runs=20, min_seconds=0)
@@ -120,6 +121,35 @@ def test_time_and_memory_are_measured_where_it_runs(
     assert 0 < min(timing.samples_ns) < 50_000_000
     assert timing.load_ns > 0
     assert memory.peak_bytes >= memory.loaded_bytes > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("growth", "runs"),
+    [
+        ([9 << 20, 0, 0, 0, 0], 2),
+        ([9 << 20, 4096, 0, 0, 0], 2),
+        ([9 << 20, 1 << 20, 0, 0, 0], 3),
+        ([1 << 20] * 5, 5),
+    ],
+)
+def test_the_memory_pass_goes_on_while_each_inference_takes_more(
+    monkeypatch: pytest.MonkeyPatch, growth: list[int], runs: int
+) -> None:
+    peak, ran = [50 << 20], []
+    session = InterpreterSession.__new__(InterpreterSession)
+    session.inputs, session._loaded, session._loaded_unique = (), 1, 1
+    session._baseline, session._baseline_unique = 0, 0
+
+    def run_one(sample: object) -> dict[str, np.ndarray]:
+        peak[0] += growth[len(ran)]
+        ran.append(sample)
+        return {}
+
+    monkeypatch.setattr(session, "_run_one", run_one)
+    monkeypatch.setattr(loop, "peak_bytes", lambda: peak[0])
+    use = session.memory({}, 5)
+    assert len(ran) == runs
+    assert use.peak_bytes == (50 << 20) + sum(growth[:runs])
 
 
 # --- sizes that a file leaves free ---------------------------------------------------------

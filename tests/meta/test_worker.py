@@ -13,9 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from suite.errors import CaseError, PocketproofError, StagedError, Unsupported, WorkerCrashed, WorkerStopped
+from suite.errors import CaseError, StagedError, Unsupported, WorkerCrashed, WorkerStopped
 from suite.record import Stage, Status
-from suite.runtimes import Pool
 from suite.runtimes.worker import Worker
 from tests.meta.conftest import ROOT
 
@@ -221,64 +220,3 @@ def test_a_worker_that_nobody_holds_is_ended() -> None:
     worker._connection.close()
     del worker
     assert not child.is_running()
-
-
-# --- the pool -------------------------------------------------------------------------
-
-
-def test_a_pool_holds_one_worker_of_a_kind_and_replaces_the_dead(pool: Pool) -> None:
-    first = pool.worker("LiteRT")
-    assert pool.worker("LiteRT") is first
-    assert pool.worker("other") is not first
-    with pytest.raises(WorkerCrashed):
-        call(first, "segfault")
-    second = pool.worker("LiteRT")
-    assert second is not first
-    assert call(second, "echo", 4) == 4
-    pool.close()
-    pool.close()
-    assert not second.alive()
-
-
-def test_a_fresh_worker_is_no_other_and_the_next_one_has_started_when_the_pool_is_settled(pool: Pool) -> None:
-    with pool.fresh("test", another=True) as first:
-        pass
-    pool.settle()
-    (spare,) = pool._spares.values()
-    seconds = sum(psutil.Process(spare.pid).cpu_times()[:2])
-    assert seconds > 0.02  # NumPy is imported
-    with pool.fresh("test") as second:
-        assert second is spare
-        assert second.alive()
-    assert len({first.pid, second.pid, pool.worker("test").pid}) == 3
-    assert not pool._spares
-    assert not first.alive()
-    assert not second.alive()
-
-
-def test_a_spare_worker_that_died_is_not_given_and_one_that_is_left_ends_with_the_pool(pool: Pool) -> None:
-    pool.fresh("test", another=True).close()
-    (dead,) = pool._spares.values()
-    os.kill(dead.pid, signal.SIGKILL)
-    pool.settle()
-    assert not pool._spares
-    with pool.fresh("test", another=True) as fresh:
-        assert fresh.call("os:getpid", stage=Stage.RUN, timeout=30) == fresh.pid
-    (left,) = pool._spares.values()
-    pool.close()
-    assert not left.alive()
-
-
-def test_a_pool_opens_a_new_worker_and_the_one_after_a_crash(pool: Pool) -> None:
-    for _ in range(2):
-        worker = pool.worker("counting", BAD + "Counter")
-        assert pool.worker("counting", BAD + "Counter") is worker
-        assert worker.call(".add", 1, stage=Stage.RUN, timeout=30) == 1
-        os.kill(worker.pid, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(worker.pid)], timeout=10)
-
-
-def test_a_worker_that_could_not_open_is_not_kept(pool: Pool) -> None:
-    for _ in range(2):  # the second says the same, and not that nothing was opened
-        with pytest.raises(PocketproofError, match="no such library here"):
-            pool.worker("refusing", BAD + "refuse")

@@ -1,0 +1,107 @@
+"""Worker processes, one of a kind, and those that wait to be the first to open an artifact."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+
+from suite.errors import StagedError
+from suite.record import Stage
+from suite.runtimes.worker import Worker
+
+LOAD_SECONDS = 180.0
+LARGE_BYTES = 4 << 30  # of a worker between two models
+MOST_SPARES = 16  # that wait at a time; each holds 20 MB of its own
+LITERT, TFLITE_RUNTIME, CORE_ML, EVALUATOR = "LiteRT", "tflite-runtime", "Core ML", "Core ML evaluator"
+_IMPORTS: Mapping[str, tuple[str, ...]] = {  # of a kind, before it is asked for anything
+    LITERT: ("suite.runtimes.litert", "ai_edge_litert.interpreter", "psutil"),
+    TFLITE_RUNTIME: ("suite.runtimes.tflite_runtime", "tflite_runtime.interpreter", "psutil"),
+    EVALUATOR: ("suite.runtimes.coreml_evaluator", "psutil"),
+    CORE_ML: ("suite.coreml.checks",),
+}
+
+
+class Pool:
+    """The workers of this process. Close it to end them.
+
+    To start a process takes longer than most artifacts take to run. So those
+    that are `expected` start ahead, while nothing is timed: at `stock`.
+    """
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+        self._spares: defaultdict[str, list[Worker]] = defaultdict(list)  # have held no artifact
+        self._expected: Counter[str] = Counter()
+
+    def start(self, kinds: Iterable[str]) -> None:
+        """Have a worker of each kind, without waiting for it."""
+        for kind in kinds:
+            if kind not in self._workers:
+                self._workers[kind] = _started(kind)
+
+    def worker(self, kind: str, opens: str = "") -> Worker:
+        """The living worker of this kind; a dead one is replaced.
+
+        A new one first opens what `opens` names, "module:factory".
+        """
+        worker = self._workers.get(kind)
+        if worker is None or not worker.alive():
+            if worker is not None:
+                worker.close()
+            worker = self._workers[kind] = _started(kind)
+            if opens:
+                try:
+                    worker.call("open", opens, stage=Stage.LOAD, timeout=LOAD_SECONDS)
+                except BaseException:
+                    worker.close()  # alive, it would be taken for one that has opened
+                    raise
+        return worker
+
+    def expect(self, kinds: Mapping[str, int]) -> None:
+        """Of each kind so many fresh workers will be asked for."""
+        self._expected.update(kinds)
+
+    def fresh(self, kind: str) -> Worker:
+        """A worker that has held no artifact yet; whoever asks for it closes it."""
+        self._expected[kind] -= 1
+        spares = self._spares[kind]
+        while spares:
+            if (spare := spares.pop(0)).alive():
+                return spare
+            spare.close()
+        return _started(kind)
+
+    def stock(self, most: int = MOST_SPARES) -> None:
+        """Start workers that will be asked for, until so many wait: `settle` before anything is timed."""
+        waiting = sum(map(len, self._spares.values()))
+        for kind, expected in self._expected.items():
+            while len(self._spares[kind]) < expected and waiting < most:
+                self._spares[kind].append(_started(kind))
+                waiting += 1
+
+    def settle(self) -> None:
+        """Wait until every spare worker has started: from then on it takes no processor."""
+        for spares in self._spares.values():
+            for spare in list(spares):
+                try:
+                    spare.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
+                except StagedError:  # whoever needs one starts it then, and is told why it fails
+                    spares.remove(spare)
+                    spare.close()
+
+    def shed(self) -> None:
+        """End the workers that have grown large; converters do not give all their memory back."""
+        for kind, worker in list(self._workers.items()):
+            if worker.resident_bytes() > LARGE_BYTES:
+                self._workers.pop(kind).close()
+
+    def close(self) -> None:
+        """End every worker."""
+        for worker in [*self._workers.values(), *(one for spares in self._spares.values() for one in spares)]:
+            worker.close()
+        self._workers.clear()
+        self._spares.clear()
+
+
+def _started(kind: str) -> Worker:
+    return Worker(kind, imports=_IMPORTS.get(kind, ()))

@@ -1,0 +1,166 @@
+"""Workers, one of a kind; and those that start ahead, so that nothing timed has to wait or to share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+
+from suite.errors import PocketproofError, WorkerCrashed
+from suite.record import Stage
+from suite.runtimes import ENGINES, Pool
+from suite.runtimes.pool import _IMPORTS, LITERT, MOST_SPARES, TFLITE_RUNTIME
+from suite.runtimes.worker import Worker
+
+BAD = "tests.meta.misbehaviour:"
+
+
+def ask(worker: Worker, function: str, *args: object) -> object:
+    return worker.call(function, *args, stage=Stage.RUN, timeout=30)
+
+
+def waiting(pool: Pool) -> list[Worker]:
+    return [spare for spares in pool._spares.values() for spare in spares]
+
+
+def seconds(worker: Worker) -> float:
+    return sum(psutil.Process(worker.pid).cpu_times()[:2])
+
+
+# --- one of a kind ----------------------------------------------------------------------
+
+
+def test_a_pool_holds_one_worker_of_a_kind_and_replaces_the_dead(pool: Pool) -> None:
+    first = pool.worker("steady")
+    assert pool.worker("steady") is first
+    assert pool.worker("other") is not first
+    with pytest.raises(WorkerCrashed):
+        ask(first, BAD + "segfault")
+    second = pool.worker("steady")
+    assert second is not first
+    assert ask(second, BAD + "echo", 4) == 4
+    pool.close()
+    pool.close()
+    assert not second.alive()
+
+
+def test_a_pool_opens_a_new_worker_and_the_one_after_a_crash(pool: Pool) -> None:
+    for _ in range(2):
+        worker = pool.worker("counting", BAD + "Counter")
+        assert pool.worker("counting", BAD + "Counter") is worker
+        assert ask(worker, ".add", 1) == 1
+        os.kill(worker.pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(worker.pid)], timeout=10)
+
+
+def test_a_worker_that_could_not_open_is_not_kept(pool: Pool) -> None:
+    for _ in range(2):  # the second says the same, and not that nothing was opened
+        with pytest.raises(PocketproofError, match="no such library here"):
+            pool.worker("refusing", BAD + "refuse")
+
+
+def test_workers_that_are_started_ahead_are_those_that_are_asked(pool: Pool) -> None:
+    kept = pool.worker("one")
+    pool.start(["one", "two"])
+    ahead = pool._workers["two"]
+    assert pool.worker("one") is kept
+    assert pool.worker("two") is ahead
+    os.kill(ahead.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(ahead.pid)], timeout=10)
+    assert ask(pool.worker("two"), "os:getpid") != ahead.pid
+
+
+@pytest.mark.parametrize("kind", _IMPORTS)
+def test_a_worker_has_imported_what_its_kind_needs_before_it_is_asked(pool: Pool, kind: str) -> None:
+    assert kind in {engine.worker for engine in ENGINES.values()}
+    found = ask(pool.worker(kind), BAD + "imported")
+    assert set(_IMPORTS[kind]) <= set(found)  # type: ignore[call-overload]
+    assert "tensorflow" not in found  # type: ignore[operator]
+
+
+def test_a_worker_whose_imports_fail_says_so_when_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, pool: Pool
+) -> None:
+    monkeypatch.setitem(_IMPORTS, "lacking", ("no.such.module", "json"))  # type: ignore[arg-type]
+    worker = pool.worker("lacking")
+    assert "json" in ask(worker, BAD + "imported")  # type: ignore[operator]
+    with pytest.raises(PocketproofError, match="No module named 'no'"):
+        ask(worker, "no.such.module:function")
+
+
+# --- the first to open an artifact ------------------------------------------------------
+
+
+def test_a_fresh_worker_is_no_other(pool: Pool) -> None:
+    with pool.fresh("test") as first, pool.fresh("test") as second:
+        assert len({first.pid, second.pid, pool.worker("test").pid}) == 3
+    assert not first.alive()
+    assert not second.alive()
+
+
+def test_no_worker_waits_that_nobody_will_ask_for(pool: Pool) -> None:
+    pool.stock()
+    assert not waiting(pool)
+    pool.expect({"test": 1})
+    pool.fresh("test").close()
+    pool.stock()
+    assert not waiting(pool)
+
+
+def test_expected_workers_have_started_when_the_pool_is_settled_and_are_given(pool: Pool) -> None:
+    pool.expect({LITERT: 2, TFLITE_RUNTIME: 1})
+    pool.stock()
+    spares = waiting(pool)
+    pool.settle()
+    before = [seconds(spare) for spare in spares]
+    assert all(one > 0.02 for one in before)  # NumPy is imported
+    given = [pool.fresh(kind) for kind in (LITERT, LITERT, TFLITE_RUNTIME)]
+    assert given == spares
+    for worker in given:
+        assert "numpy" in ask(worker, BAD + "imported")  # type: ignore[operator]
+        worker.close()
+    assert not waiting(pool)
+
+
+def test_only_so_many_wait_at_a_time(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Pool.__module__], "_started", lambda kind: FakeWorker())
+    pool.expect({"one": MOST_SPARES, "two": MOST_SPARES})
+    pool.stock(3)
+    assert len(waiting(pool)) == 3
+    pool.stock()
+    pool.stock()
+    assert len(waiting(pool)) == MOST_SPARES
+    pool.fresh("one")
+    pool.stock(3)
+    assert len(waiting(pool)) == MOST_SPARES - 1
+
+
+class FakeWorker:
+    """What is counted, in place of a process."""
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_spare_worker_that_died_is_not_given_and_one_that_is_left_ends_with_the_pool(pool: Pool) -> None:
+    pool.expect({"test": 3})
+    pool.stock()
+    for settled in (True, False):
+        dead, *_ = waiting(pool)
+        os.kill(dead.pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(dead.pid)], timeout=10)
+        if settled:
+            pool.settle()
+            assert dead not in waiting(pool)
+    with pool.fresh("test") as fresh:
+        assert ask(fresh, "os:getpid") == fresh.pid
+    pool.stock()
+    left, *_ = waiting(pool)
+    pool.close()
+    assert not left.alive()
