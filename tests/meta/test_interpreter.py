@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -135,21 +136,18 @@ def test_time_and_memory_are_measured_where_it_runs(
 def test_the_memory_pass_goes_on_while_each_inference_takes_more(
     monkeypatch: pytest.MonkeyPatch, growth: list[int], runs: int
 ) -> None:
-    peak, ran = [50 << 20], []
-    session = InterpreterSession.__new__(InterpreterSession)
-    session.inputs, session._loaded, session._loaded_unique = (), 1, 1
-    session._baseline, session._baseline_unique = 0, 0
+    peak, took = [50 << 20], iter(growth)
 
-    def run_one(sample: object) -> dict[str, np.ndarray]:
-        peak[0] += growth[len(ran)]
-        ran.append(sample)
-        return {}
+    def invoke() -> None:
+        peak[0] += next(took)
 
-    monkeypatch.setattr(session, "_run_one", run_one)
     monkeypatch.setattr(loop, "peak_bytes", lambda: peak[0])
-    use = session.memory({}, 5)
-    assert len(ran) == runs
-    assert use.peak_bytes == (50 << 20) + sum(growth[:runs])
+    interpreter = MagicMock(invoke=invoke)
+    for name in ("get_input_details", "get_output_details", "get_signature_list"):
+        getattr(interpreter, name).return_value = []
+    use = InterpreterSession(lambda **_: interpreter, Path("a.tflite"), 1).memory({}, len(growth))
+    assert len(growth) - len(list(took)) == runs
+    assert use.peak_bytes == peak[0] == (50 << 20) + sum(growth[:runs])
 
 
 # --- sizes that a file leaves free ---------------------------------------------------------
