@@ -101,6 +101,24 @@ class Cache:
         return intact
 
 
+class NotBuilt(PocketproofError):
+    """An entry is not there, and was not to be built."""
+
+
+class Built(Cache):
+    """The same entries, as far as they are there: NotBuilt where one would have to be made."""
+
+    def __init__(self, cache: Cache) -> None:
+        super().__init__(cache.root)
+        self._verified = cache._verified  # what is verified by one is known to the other
+
+    def get_or_build(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """Return the folder of the entry."""
+        if (found := self.lookup(kind, key)) is None:
+            raise NotBuilt(f"no {kind} is cached under this key: run once without asking ahead")
+        return found
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON-able value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -116,6 +116,11 @@ def proof(item: pytest.Item) -> Proof | None:
     return Proof(item, case, check) if isinstance(case, Case) and check is not None else None
 
 
+def in_turn(proofs: Sequence[Proof]) -> list[Case]:
+    """The cases in the order in which these tests come to them."""
+    return list({proof.case.id: proof.case for proof in proofs}.values())
+
+
 def workers(proofs: Sequence[Proof]) -> list[str]:
     """The kinds of workers on this machine that these tests ask."""
     kinds = [engine.worker for proof in proofs if (engine := _engine(proof.case)) is not None]

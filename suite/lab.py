@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from suite import benchmark, generated, runtimes
-from suite.cache import Cache
+from suite.ahead import Ahead
+from suite.cache import Built, Cache
 from suite.converters import artifact as artifacts
 from suite.devices.fleet import Fleet
 from suite.devices.session import DeviceSession
@@ -43,7 +45,9 @@ class Subject:
 class Lab:
     """Makes what a case is proven with; close it to end its workers.
 
-    `threads` are used for comparing; a benchmark names its own.
+    `threads` are used for comparing; a benchmark names its own. `order` is that
+    in which cases will be asked for, where it is known: what the cache has of
+    the next one is read, and its samples are prepared, while one is answered.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Lab:
         threads: int = 1,
         deployment_target: str = "",
         phones: Fleet | None = None,
+        order: Sequence[Case] = (),
     ) -> None:
         self.phones = phones or Fleet()
         self.cache, self.thresholds = cache, thresholds
@@ -66,19 +71,57 @@ class Lab:
         self.sessions = Sessions(self.pool, self.phones)
         self.scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
+        self._next = {case.id: then for case, then in pairwise(order)}
+        self._ahead, self._made_ahead = Ahead(), dict[str, Subject]()
         self._iphones: dict[Target, dict[str, Any]] = {}  # what each is
         self._answers: tuple[str, dict[str, tuple[Answers, Answers]]] = "", {}  # of one artifact, by target
 
     def subject(self, spec: ModelSpec) -> Subject:
         """The model's original and feeds; those of the model before are put away."""
         if self._subject is None or self._subject[0] != spec.name:
+            self._ahead.wait()
             if self._subject is not None:
                 self._forget()
                 self.pool.shed()
-            original = self._original(spec)
-            feeds = self._feeds(original)
-            self._subject = spec.name, Subject(original, feeds)
+            self._subject = spec.name, self._made_ahead.pop(spec.name, None) or self._examine(spec)
+            self._discard_ahead()
         return self._subject[1]
+
+    def _examine(self, spec: ModelSpec) -> Subject:
+        original = self._original(spec)
+        return Subject(original, self._feeds(original))
+
+    def _discard_ahead(self) -> None:
+        while self._made_ahead:
+            self._made_ahead.popitem()[1].feeds.discard()
+
+    def _begin_ahead(self, case: Case) -> None:
+        """Beside what is answered for a case: what the next one needs and no worker has to be asked for."""
+        self.pool.stock()
+        then, subject = self._next.get(case.id), self.subject(case.spec)
+        if then is not None and then.artifact is None and not then.broken:
+            self._ahead.begin(lambda: self._make_ahead(then, subject if then.spec is case.spec else None))
+
+    def _make_ahead(self, case: Case, subject: Subject | None) -> None:
+        if subject is None:
+            original = self._original(case.spec)
+            if not original.known():
+                return
+            subject = self._made_ahead[case.spec.name] = Subject(original, self._feeds(original))
+            dict(subject.feeds.evaluation().arrays)
+            subject.feeds.generated()
+        artifacts.artifact(
+            subject.original,
+            case.variant,
+            subject.feeds,
+            Built(self.cache),
+            deployment_target=self.deployment_target,
+        )
+
+    def settle(self) -> None:
+        """Wait until nothing is made ready any more: before anything is timed."""
+        self._ahead.wait()
+        self.pool.settle()
 
     def _original(self, spec: ModelSpec) -> Original:
         return Original(spec, self._weights, self.cache, self.pool)
@@ -145,7 +188,7 @@ class Lab:
             with self.sessions.open(case.target, path, self.threads) as session:
                 given = self._given(case, session)
                 timed = benchmark.timed(case.target)
-                self.pool.stock()
+                self._begin_ahead(case)
                 count = _count(session, case, feeds.evaluation(), given)
                 real = session.run_many(given(feeds.evaluation().first(count)).arrays)
                 made = feeds.generated()
@@ -207,9 +250,11 @@ class Lab:
 
     def close(self) -> None:
         """End the workers, let go of the phones, and remove the scratch files."""
+        self._ahead.wait()
         self.phones.close()
         self.pool.close()
         self._forget()
+        self._discard_ahead()
 
 
 def _count(session: OpenedSession, case: Case, feed: Feed, given: Callable[[Feed], Feed]) -> int:

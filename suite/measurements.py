@@ -27,7 +27,7 @@ def speed(lab: Lab, case: Case, path: Path, threads: int) -> benchmark.Speed:
     """Time the artifact on one real sample."""
     feeds = lab.subject(case.spec).feeds
     sample = feeds.one()
-    lab.pool.settle()
+    lab.settle()
     with lab.sessions.open(case.target, path, threads) as session:
         if lab.takes_photos(case, session):
             sample = feeds.photo(sample)
@@ -91,7 +91,7 @@ def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
     """Run the artifact back to back for minutes, with the threads that a gate goes by."""
     sample = lab.subject(case.spec).feeds.one()
     threads = benchmark.thread_counts(case.target)[-1]
-    lab.pool.settle()
+    lab.settle()
     if case.target.on_android:
         with lab.sessions.open(case.target, path, threads) as session:
             assert isinstance(session, DeviceSession)
@@ -102,7 +102,7 @@ def sustained(lab: Lab, case: Case, path: Path, minutes: float) -> Sustained:
 
 def realtime(lab: Lab, case: Case, path: Path, threads: int) -> RealTime:
     """Run the artifact behind a camera that shows the model's real samples."""
-    lab.pool.settle()
+    lab.settle()
     feeds = lab.subject(case.spec).feeds
     image, dataset = feeds.image, feeds.dataset
     if image is not None and dataset is not None and dataset.photos:

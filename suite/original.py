@@ -48,6 +48,11 @@ class Original:
             self._card = self._known() or self._learn()
         return self._card
 
+    def known(self) -> bool:
+        """Whether the card is there without a model being built."""
+        self._card = self._card or self._known()
+        return self._card is not None
+
     def answers(self, feed: Feed) -> dict[str, Array]:
         """The original's outputs on a feed, (n, ...) by output name."""
         return self._answers(feed, ".run_many")

@@ -176,6 +176,7 @@ def lab(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator
     """Makes everything that cases are proven with; one a process."""
     current = pytestconfig.stash[_RUN]
     proofs = collection.proofs(request.session.items)
+    its_own = not run.is_worker(pytestconfig)  # and not shared out among processes one by one
     made = Lab(
         default_cache(),
         current.thresholds,
@@ -185,9 +186,10 @@ def lab(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator
         threads=max(1, environment.cores() // current.worker_count),
         deployment_target=pytestconfig.option.deployment_target,
         phones=current.phones,
+        order=collection.in_turn(proofs) if its_own else (),
     )
     made.pool.start(collection.workers(proofs))
-    if not run.is_worker(pytestconfig):  # which leaves the timed tests to a process of their own
+    if its_own:
         made.pool.expect(collection.fresh_workers(proofs))
     yield made
     made.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -314,9 +315,15 @@ _DECIMALS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a pixel is enough
 _ROLES = re.compile(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"')
 
 
+def start() -> None:
+    """Start the engine that draws, which takes half a second, without waiting for it."""
+    nothing: Spec = {"data": {"values": []}, "mark": "point"}
+    threading.Thread(target=draw, args=(nothing,), name="plots").start()
+
+
 def draw(spec: Spec) -> str:
     """SVG for the page: tooltips in place of labels, variables in place of colours."""
-    import vl_convert  # starts an engine of its own: costs a second
+    import vl_convert  # starts an engine of its own
 
     svg = vl_convert.vegalite_to_svg({"width": WIDTH, **spec, "config": _CONFIG}, allowed_base_urls=[])
     svg = _MARK.sub(

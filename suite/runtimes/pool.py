@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -31,6 +32,7 @@ class Pool:
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
         self._spares: defaultdict[str, list[Worker]] = defaultdict(list)  # have held no artifact
+        self._starting: list[Worker] = []  # of these
         self._expected: Counter[str] = Counter()
 
     def start(self, kinds: Iterable[str]) -> None:
@@ -76,18 +78,19 @@ class Pool:
         waiting = sum(map(len, self._spares.values()))
         for kind, expected in self._expected.items():
             while len(self._spares[kind]) < expected and waiting < most:
-                self._spares[kind].append(_started(kind))
+                self._starting.append(_started(kind))
+                self._spares[kind].append(self._starting[-1])
                 waiting += 1
 
     def settle(self) -> None:
         """Wait until every spare worker has started: from then on it takes no processor."""
-        for spares in self._spares.values():
-            for spare in list(spares):
-                try:
-                    spare.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
-                except StagedError:  # whoever needs one starts it then, and is told why it fails
-                    spares.remove(spare)
-                    spare.close()
+        while self._starting:
+            worker = self._starting.pop()
+            with contextlib.suppress(
+                StagedError
+            ):  # whoever is given it is told why it fails, or gets another
+                if worker.alive():
+                    worker.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
 
     def shed(self) -> None:
         """End the workers that have grown large; converters do not give all their memory back."""
@@ -101,6 +104,7 @@ class Pool:
             worker.close()
         self._workers.clear()
         self._spares.clear()
+        self._starting.clear()
 
 
 def _started(kind: str) -> Worker:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.cache import Cache, default_cache, digest, sha256_file, sha256_tree
+from suite.cache import Built, Cache, NotBuilt, default_cache, digest, sha256_file, sha256_tree
 from suite.errors import PocketproofError
 from tests.meta.conftest import ROOT
 
@@ -300,3 +300,27 @@ def test_where_a_users_cache_is(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert default_cache.__wrapped__().root == Path(expected)
+
+
+# --- without building ------------------------------------------------------------------
+
+
+def test_what_is_built_is_found_without_building_and_verified_for_both(cache: Cache) -> None:
+    place = cache.get_or_build("artifact", KEY, Build())
+    other = Cache(cache.root)
+    built = Built(other)
+    assert built.get_or_build("artifact", KEY, Build()) == place
+    assert place in other._verified
+
+
+def test_what_is_not_built_or_damaged_is_left_as_it_is(cache: Cache) -> None:
+    build = Build()
+    with pytest.raises(NotBuilt):
+        Built(cache).get_or_build("artifact", KEY, build)
+    assert not cache.root.exists()
+    place = cache.get_or_build("artifact", KEY, build)
+    (place / "model.bin").write_bytes(b"altered")
+    with pytest.raises(NotBuilt):
+        Built(Cache(cache.root)).get_or_build("artifact", KEY, build)
+    assert build.count == 1
+    assert (place / "model.bin").read_bytes() == b"altered"

@@ -110,3 +110,9 @@ def test_a_fresh_worker_is_expected_for_each_memory_pass_and_camera(monkeypatch:
     assert collection.fresh_workers(proofs(("int8_io",), PARITY, MINUTES, timed(1))) == {}
     assert collection.fresh_workers(proofs(("int8_io",), PARITY, timed(1), timed(4))) == {"LiteRT": 1}
     assert collection.fresh_workers(proofs(("int8_io",), timed(1), timed(4), CAMERA)) == {"LiteRT": 2}
+
+
+def test_cases_come_in_the_order_of_their_first_tests() -> None:
+    found = proofs(("int8_io", "int16x8"), PARITY, timed(1))
+    assert [case.variant.name for case in collection.in_turn(found)] == ["int8_io", "int16x8"]
+    assert [case.variant.name for case in collection.in_turn(found[::-1])] == ["int16x8", "int8_io"]

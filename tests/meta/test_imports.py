@@ -61,7 +61,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "suite.scheduling",
         "suite.selection",
     ),
-    ("suite.errors", "suite.invocation", "suite.alone"),
+    ("suite.errors", "suite.invocation", "suite.alone", "suite.ahead"),
     (
         "suite.metrics",
         "suite.thresholds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,3 +107,13 @@ def test_contrast_is_that_of_wcag_aa(scheme: str, ink: str, paper: str, ratio: f
     colours = palette(scheme)
     light, dark = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= ratio
+
+
+def test_the_engine_may_be_started_ahead() -> None:
+    drawn = plots.draw({"data": {"values": []}, "mark": "point"})
+    plots.start()
+    assert plots.draw({"data": {"values": []}, "mark": "point"}) == drawn
+    for thread in threading.enumerate():
+        if thread.name == "plots":
+            thread.join(60)
+            assert not thread.is_alive()
