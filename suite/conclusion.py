@@ -8,7 +8,6 @@ import pytest
 
 from suite import run
 from suite.errors import PocketproofError
-from suite.report import plots
 from suite.run import Run
 
 _BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
@@ -27,8 +26,6 @@ class Conclusion:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Let the others finish; then conclude, where any case was examined."""
         current, result = self._run, None
-        if current.benchmarked and not current.continues:
-            plots.start()  # beside what the others write
         try:
             result = yield
         except OSError as error:  # of pytest's cache, its XML or pytest-benchmark's file

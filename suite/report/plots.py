@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -315,10 +314,9 @@ _DECIMALS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a pixel is enough
 _ROLES = re.compile(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"')
 
 
-def start() -> None:
-    """Start the engine that draws, which takes half a second, without waiting for it."""
-    nothing: Spec = {"data": {"values": []}, "mark": "point"}
-    threading.Thread(target=draw, args=(nothing,), name="plots").start()
+def warm_up() -> None:
+    """Start the engine that draws, which takes half a second once."""
+    draw({"data": {"values": []}, "mark": "point"})
 
 
 def draw(spec: Spec) -> str:
