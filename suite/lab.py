@@ -72,7 +72,7 @@ class Lab:
         self.scratch = scratch_folder(cache.root / "scratch")
         self._subject: tuple[str, Subject] | None = None
         self._next = {case.id: then for case, then in pairwise(order)}
-        self.ahead, self._made_ahead = Ahead(), dict[str, Subject]()
+        self._ahead, self._made_ahead = Ahead(), dict[str, Subject]()
         self._iphones: dict[Target, dict[str, Any]] = {}  # what each is
         self._answers: tuple[str, dict[str, tuple[Answers, Answers]]] = "", {}  # of one artifact, by target
 
@@ -80,7 +80,7 @@ class Lab:
         """The model's original and feeds; those of the model before are put away."""
         if self._subject is None or self._subject[0] != spec.name:
             if self._subject is not None:
-                self.ahead.wait()  # it may be making this one ready
+                self._ahead.wait()  # it may be making this one ready
                 self._forget()
                 self.pool.shed()
             self._subject = spec.name, self._made_ahead.pop(spec.name, None) or self._examine(spec)
@@ -100,7 +100,7 @@ class Lab:
         self.pool.stock()
         then, subject = self._next.get(case.id), self.subject(case.spec)
         if then is not None and then.artifact is None and not then.broken:
-            self.ahead.begin(lambda: self._make_ahead(then, subject if then.spec is case.spec else None))
+            self._ahead.begin(lambda: self._make_ahead(then, subject if then.spec is case.spec else None))
 
     def _make_ahead(self, case: Case, subject: Subject | None) -> None:
         if subject is None:
@@ -120,7 +120,7 @@ class Lab:
 
     def settle(self) -> None:
         """Wait until nothing is made ready any more: before anything is timed."""
-        self.ahead.wait()
+        self._ahead.wait()
         self.pool.settle()
 
     def _original(self, spec: ModelSpec) -> Original:
@@ -250,7 +250,7 @@ class Lab:
 
     def close(self) -> None:
         """End the workers, let go of the phones, and remove the scratch files."""
-        self.ahead.wait()
+        self._ahead.wait()
         self.phones.close()
         self.pool.close()
         self._forget()

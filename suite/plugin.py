@@ -29,7 +29,6 @@ from suite.lab import Lab
 from suite.matrix import Case
 from suite.record import Artifact, Check, Status
 from suite.recorder import Recorder
-from suite.report import plots
 from suite.spec import Budget, Tolerance
 
 _RUN = pytest.StashKey[run.Run]()
@@ -192,8 +191,6 @@ def lab(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator
     made.pool.start(collection.workers(proofs))
     if its_own:
         made.pool.expect(collection.fresh_workers(proofs))
-    if its_own and not current.continues:
-        made.ahead.begin(plots.warm_up)  # for the report
     yield made
     made.close()
     getattr(pytestconfig, "workeroutput", {})[_LEFT] = current.phones.left

@@ -314,11 +314,6 @@ _DECIMALS = re.compile(r"(\.\d\d)\d+")  # a hundredth of a pixel is enough
 _ROLES = re.compile(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"')
 
 
-def warm_up() -> None:
-    """Start the engine that draws, which takes half a second once."""
-    draw({"data": {"values": []}, "mark": "point"})
-
-
 def draw(spec: Spec) -> str:
     """SVG for the page: tooltips in place of labels, variables in place of colours."""
     import vl_convert  # starts an engine of its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,12 +106,3 @@ def test_contrast_is_that_of_wcag_aa(scheme: str, ink: str, paper: str, ratio: f
     colours = palette(scheme)
     light, dark = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= ratio
-
-
-def test_the_engine_may_be_started_ahead_by_another_thread() -> None:
-    nothing = {"data": {"values": []}, "mark": "point"}
-    drawn = plots.draw(nothing)
-    thread = threading.Thread(target=plots.warm_up)
-    thread.start()
-    thread.join(60)
-    assert plots.draw(nothing) == drawn
