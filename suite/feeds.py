@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ CALIBRATION_COUNT = 64
 RANDOM_COUNT = 64  # samples for a model that no data set fits
 _SMALL_BYTES = 1 << 20  # sent to a worker rather than mapped by it
 _PHOTOS_KEPT = 2  # feeds: the real and the generated samples that an artifact answers
+_numbers = itertools.count()  # of files
 _PART = 8  # samples that are prepared at a time, and stay in a processor's cache until they are written
 
 
@@ -269,7 +270,7 @@ class Feeds:
         if first.nbytes // len(first) * len(images) <= _SMALL_BYTES:
             small: Array = np.concatenate([first, *parts])
             return small
-        return self._written(name, chain([first], parts), len(images), sha256)
+        return self._written(name, itertools.chain([first], parts), len(images), sha256)
 
     def _prepared(self, dataset: Dataset, images: Any) -> Array:
         """Samples of a data set as the model takes them."""
@@ -355,7 +356,8 @@ class Feeds:
 
     def _written(self, name: str, parts: Iterator[Array], count: int, sha256: str) -> Path:
         """Parts of an array of so many rows, as one .npy file."""
-        path = self._scratch / f"{sha256[:16]}-{name}.npy"
+        # Numbered, for two models may be fed the same, and each removes its own.
+        path = self._scratch / f"{next(_numbers)}-{sha256[:16]}-{name}.npy"
         self._files.append(path)
         first, npy = next(parts), cast("Any", np.lib.format)  # which NumPy leaves untyped
         header = {
@@ -366,7 +368,7 @@ class Feeds:
         # By write(), which says that a disk is full; np.save says how much it wrote.
         with full_disk_explained(self._scratch), path.open("wb") as file:
             npy.write_array_header_1_0(file, header)
-            for part in chain([first], parts):
+            for part in itertools.chain([first], parts):
                 file.write(np.ascontiguousarray(part).data)
         return path
 

@@ -266,3 +266,18 @@ def test_photos_are_made_once_for_the_variants_of_a_model(tmp_path: Path) -> Non
     assert made.photos(real) is not photos
     made.discard()
     assert not made._photos
+
+
+def test_two_models_that_are_fed_the_same_share_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.feeds._SMALL_BYTES", 0)
+    spec = ModelSpec(name="m", input=ImageInput(height=8, width=8, preprocessing="tf"), dataset=digits.load)
+    one, other = (feeds(tmp_path, IMAGE, spec=spec) for _ in range(2))
+    assert one.evaluation().sha256 == other.evaluation().sha256
+    expected = np.array(only(one.evaluation()))
+    dict(other.evaluation().arrays)
+    one.discard()
+    np.testing.assert_array_equal(only(other.evaluation()), expected)
+    other.discard()
+    assert not list(tmp_path.iterdir())
