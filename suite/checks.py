@@ -226,7 +226,7 @@ def _contract_photos(lab: Lab, case: Case, path: Path, sha256: str) -> Photos:
     def answer(tensors: Array) -> Array | None:
         if case.variant.format == "coreml":  # it prepares the photo itself, and has answered it
             return None if scores is None else scores[:count]
-        with lab.sessions.open(case.target, path, lab.threads) as session:
+        with lab.sessions.open(case.target, path, lab.threads, sha256=sha256) as session:
             return _scores(session.run_many({session.inputs[0].name: tensors}))
 
     return Photos(

@@ -164,7 +164,7 @@ class Feeds:
             return known
         arrays = {name: self._pixels(np.asarray(array)) for name, array in load_feed(feed.arrays).items()}
         if len(self._photos) == _PHOTOS_KEPT:
-            self._photos.pop(next(iter(self._photos)))
+            self._photos.pop(next(iter(self._photos)), None)
         return self._photos.setdefault(sha256, replace(feed, arrays=arrays, sha256=sha256))
 
     def photo(self, sample: Mapping[str, Array]) -> dict[str, Array]:

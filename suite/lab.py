@@ -31,6 +31,7 @@ EVALUATOR = "coreml-evaluator"  # what Core ML is held to
 EVALUATOR_SECONDS = 10.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 EVALUATOR_GMACS = 0.4  # of a sample: what is larger is cut on every machine alike, where the fixture says it
 IPHONE_SECONDS = 300.0  # to ask what a device is; the first time coremltools is imported
+_STARTED_BESIDE = 3  # workers, while an artifact is answered
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
 
 
@@ -97,7 +98,7 @@ class Lab:
 
     def _begin_ahead(self, case: Case) -> None:
         """Beside what is answered for a case: what the next one needs and no worker has to be asked for."""
-        self.pool.stock()
+        self.pool.stock(_STARTED_BESIDE)
         then, subject = self._next.get(case.id), self.subject(case.spec)
         if then is not None and then.artifact is None and not then.broken:
             self._ahead.begin(lambda: self._make_ahead(then, subject if then.spec is case.spec else None))
@@ -117,6 +118,9 @@ class Lab:
             Built(self.cache),
             deployment_target=self.deployment_target,
         )
+        if case.variant.format == "coreml" and case.spec.gmacs:
+            feed = subject.feeds.evaluation()
+            subject.feeds.photos(feed.first(evaluated(case.spec.gmacs, feed.count)))
 
     def settle(self) -> None:
         """Wait until nothing is made ready any more: before anything is timed."""
@@ -185,7 +189,7 @@ class Lab:
             self._answers = sha256, {}
         answers, target = self._answers[1], str(case.target)
         if target not in answers:
-            with self.sessions.open(case.target, path, self.threads) as session:
+            with self.sessions.open(case.target, path, self.threads, sha256=sha256) as session:
                 given = self._given(case, session)
                 timed = benchmark.timed(case.target)
                 self._begin_ahead(case)

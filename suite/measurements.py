@@ -43,7 +43,7 @@ def memory(lab: Lab, case: Case, path: Path, threads: int) -> Memory | str:
         return "the app on the device does not tell it"
     feeds = lab.subject(case.spec).feeds
     sample = feeds.one()
-    lab.pool.stock(_BESIDE)
+    lab.pool.stock(_BESIDE - lab.pool.waiting)
     with lab.sessions.open(case.target, path, threads, fresh=True) as session:
         if lab.takes_photos(case, session):
             sample = feeds.photo(sample)

@@ -188,9 +188,8 @@ def lab(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator
         phones=current.phones,
         order=collection.in_turn(proofs) if its_own else (),
     )
-    made.pool.start(collection.workers(proofs))
-    if its_own:
-        made.pool.expect(collection.fresh_workers(proofs))
+    made.pool.expect(collection.workers(proofs), collection.fresh_workers(proofs) if its_own else {})
+    made.pool.stock(1)  # the first artifact's; the others beside its pass
     yield made
     made.close()
     getattr(pytestconfig, "workeroutput", {})[_LEFT] = current.phones.left

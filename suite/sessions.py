@@ -27,17 +27,20 @@ class Sessions:
     def __init__(self, pool: runtimes.Pool, phones: Fleet) -> None:
         self._pool, self._phones = pool, phones
         self._tensors: tuple[str, Tensors] | None = None  # of one artifact, by its hash
+        self._kept: dict[str, tuple[tuple[str, str, int], runtimes.RemoteSession]] = {}  # by kind of worker
         self._deadly: dict[tuple[str, str], tuple[str, Stage]] = {}  # what died of what, by hash and engine
 
     @contextmanager
     def open(
-        self, target: Target, path: Path, threads: int, *, fresh: bool = False
+        self, target: Target, path: Path, threads: int, *, fresh: bool = False, sha256: str = ""
     ) -> Iterator[OpenedSession]:
         """The artifact in its place; `fresh`: in a process that has held no other.
 
+        On this machine one that is named by its hash stays open until its
+        worker opens another, for whoever wants the answers of the same again.
         WorkerCrashed, at once, where it has hung or crashed there before.
         """
-        with self.watched(target, path), self._opened(target, path, threads, fresh) as session:
+        with self.watched(target, path), self._opened(target, path, threads, fresh, sha256) as session:
             yield session
 
     @contextmanager
@@ -61,7 +64,9 @@ class Sessions:
             raise
 
     @contextmanager
-    def _opened(self, target: Target, path: Path, threads: int, fresh: bool) -> Iterator[OpenedSession]:
+    def _opened(
+        self, target: Target, path: Path, threads: int, fresh: bool, sha256: str
+    ) -> Iterator[OpenedSession]:
         if target.on_android:
             described, float32 = self._described(path), inspection.inspect(path).variant == "float32"
             with self._phones.session(
@@ -77,6 +82,9 @@ class Sessions:
                 yield plugged_in
             return
         kind = runtimes.ENGINES[target.engine].worker
+        if sha256:
+            yield self._keep(target.engine, path, threads, sha256)
+            return
         if not fresh:
             with runtimes.open_session(
                 target.engine, path, threads=threads, worker=self._pool.worker(kind)
@@ -88,6 +96,15 @@ class Sessions:
             runtimes.open_session(target.engine, path, threads=threads, worker=own) as here,
         ):
             yield here
+
+    def _keep(self, name: str, path: Path, threads: int, sha256: str) -> runtimes.RemoteSession:
+        """The session that is open already, or a new one."""
+        engine, wanted = runtimes.ENGINES[name], (name, sha256, threads)
+        kept = self._kept.get(engine.worker)
+        if kept is None or kept[0] != wanted or not kept[1].is_open:
+            session = runtimes.RemoteSession(self._pool.worker(engine.worker), engine, path, threads)
+            kept = self._kept[engine.worker] = wanted, session
+        return kept[1]
 
     def _described(self, path: Path) -> Tensors:
         """Inputs and outputs of an artifact, as LiteRT on this machine reads them."""

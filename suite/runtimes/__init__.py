@@ -88,8 +88,14 @@ class RemoteSession:
             stage=Stage.LOAD,
             timeout=engine.load_seconds,
         )
+        self._opening = worker.opened
         self.inputs: tuple[TensorInfo, ...] = self._call(".inputs")
         self.outputs: tuple[TensorInfo, ...] = self._call(".outputs")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the worker still holds this artifact."""
+        return self._worker.alive() and self._worker.opened == self._opening
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """One inference on arrays of the declared shapes and dtypes."""
@@ -141,7 +147,7 @@ class RemoteSession:
 
     def close(self) -> None:
         """Free the artifact; the worker stays for the next one."""
-        if self._worker.alive():
+        if self.is_open:
             self._call(".close")
 
     def _call(self, function: str, *args: Any) -> Any:

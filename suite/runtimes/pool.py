@@ -12,7 +12,8 @@ from suite.runtimes.worker import Worker
 
 LOAD_SECONDS = 180.0
 LARGE_BYTES = 4 << 30  # of a worker between two models
-MOST_SPARES = 16  # that wait at a time; each holds 20 MB of its own
+SPARE_BYTES = 32 << 20  # that a worker holds while it waits
+_SHARE = 16  # of the memory that is free, one in so many may be theirs
 LITERT, TFLITE_RUNTIME, CORE_ML, EVALUATOR = "LiteRT", "tflite-runtime", "Core ML", "Core ML evaluator"
 _IMPORTS: Mapping[str, tuple[str, ...]] = {  # of a kind, before it is asked for anything
     LITERT: ("suite.runtimes.litert", "ai_edge_litert.interpreter", "psutil"),
@@ -33,13 +34,8 @@ class Pool:
         self._workers: dict[str, Worker] = {}
         self._spares: defaultdict[str, list[Worker]] = defaultdict(list)  # have held no artifact
         self._starting: list[Worker] = []  # of these
-        self._expected: Counter[str] = Counter()
-
-    def start(self, kinds: Iterable[str]) -> None:
-        """Have a worker of each kind, without waiting for it."""
-        for kind in kinds:
-            if kind not in self._workers:
-                self._workers[kind] = _started(kind)
+        self._wanted: list[str] = []  # kinds, one worker of each
+        self._expected: Counter[str] = Counter()  # spares by kind
 
     def worker(self, kind: str, opens: str = "") -> Worker:
         """The living worker of this kind; a dead one is replaced.
@@ -59,9 +55,10 @@ class Pool:
                     raise
         return worker
 
-    def expect(self, kinds: Mapping[str, int]) -> None:
-        """Of each kind so many fresh workers will be asked for."""
-        self._expected.update(kinds)
+    def expect(self, kinds: Iterable[str], fresh: Mapping[str, int]) -> None:
+        """A worker of each kind will be asked for, and so many fresh ones."""
+        self._wanted.extend(kinds)
+        self._expected.update(fresh)
 
     def fresh(self, kind: str) -> Worker:
         """A worker that has held no artifact yet; whoever asks for it closes it."""
@@ -73,24 +70,38 @@ class Pool:
             spare.close()
         return _started(kind)
 
-    def stock(self, most: int = MOST_SPARES) -> None:
-        """Start workers that will be asked for, until so many wait: `settle` before anything is timed."""
-        waiting = sum(map(len, self._spares.values()))
+    @property
+    def waiting(self) -> int:
+        """How many spare workers there are."""
+        return sum(map(len, self._spares.values()))
+
+    def stock(self, more: int) -> None:
+        """Start some workers that will be asked for, as there is memory: `settle` before anything is timed.
+
+        Only a few at a time, for they take the processor from what they run beside.
+        """
+        while self._wanted and more > 0:
+            if (kind := self._wanted.pop(0)) not in self._workers:
+                self._workers[kind] = self._begun(kind)
+                more -= 1
         for kind, expected in self._expected.items():
-            while len(self._spares[kind]) < expected and waiting < most:
-                self._starting.append(_started(kind))
-                self._spares[kind].append(self._starting[-1])
-                waiting += 1
+            lacking = min(more, expected - len(self._spares[kind]), _room(self.waiting))
+            for _ in range(lacking):
+                self._spares[kind].append(self._begun(kind))
+            more -= max(0, lacking)
 
     def settle(self) -> None:
-        """Wait until every spare worker has started: from then on it takes no processor."""
+        """Wait until every worker has started: from then on those that wait take no processor."""
         while self._starting:
             worker = self._starting.pop()
-            with contextlib.suppress(
-                StagedError
-            ):  # whoever is given it is told why it fails, or gets another
+            # Whoever is given one that fails is told why, or gets another.
+            with contextlib.suppress(StagedError):
                 if worker.alive():
                     worker.call("os:getpid", stage=Stage.LOAD, timeout=LOAD_SECONDS)
+
+    def _begun(self, kind: str) -> Worker:
+        self._starting.append(_started(kind))
+        return self._starting[-1]
 
     def shed(self) -> None:
         """End the workers that have grown large; converters do not give all their memory back."""
@@ -105,6 +116,14 @@ class Pool:
         self._workers.clear()
         self._spares.clear()
         self._starting.clear()
+
+
+def _room(waiting: int) -> int:
+    """How many more workers may wait, beside those that do."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available) + waiting * SPARE_BYTES
+    return free // _SHARE // SPARE_BYTES - waiting
 
 
 def _started(kind: str) -> Worker:

@@ -54,6 +54,7 @@ class Worker:
         self, name: str, environment: Mapping[str, str] | None = None, *, imports: Sequence[str] = ()
     ) -> None:
         self.name = name
+        self.opened = 0  # how often it was asked to open something, which puts away what it held
         ours, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
@@ -101,6 +102,7 @@ class Worker:
         """
         if self._log.closed:
             raise WorkerStopped(f"{self.name} has ended: open it again", stage=stage)
+        self.opened += function == "open"
         request = pickle.dumps((function, args))
         self._log.seek(0, os.SEEK_END)
         try:

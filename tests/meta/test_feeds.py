@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -230,10 +231,11 @@ def test_an_identity_prepares_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         dict(feed.arrays)
 
 
-def test_a_full_disk_says_so(tmp_path: Path) -> None:
+def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.feeds._numbers", itertools.repeat(7))
     spec = ModelSpec(name="m", input=ImageInput(height=224, width=224), dataset=digits.load)
     feed = feeds(tmp_path, LARGE, spec=spec).evaluation()
-    (tmp_path / f"{feed.sha256[:16]}-image.npy").symlink_to("/dev/full")
+    (tmp_path / f"7-{feed.sha256[:16]}-image.npy").symlink_to("/dev/full")
     with pytest.raises(PocketproofError, match=r"No space left on device\. Free some space there"):
         dict(feed.arrays)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from suite.errors import PocketproofError, WorkerCrashed
 from suite.record import Stage
 from suite.runtimes import ENGINES, Pool
-from suite.runtimes.pool import _IMPORTS, LITERT, MOST_SPARES, TFLITE_RUNTIME
+from suite.runtimes.pool import _IMPORTS, LITERT, SPARE_BYTES, TFLITE_RUNTIME
 from suite.runtimes.worker import Worker
 
 BAD = "tests.meta.misbehaviour:"
@@ -64,13 +65,19 @@ def test_a_worker_that_could_not_open_is_not_kept(pool: Pool) -> None:
 
 def test_workers_that_are_started_ahead_are_those_that_are_asked(pool: Pool) -> None:
     kept = pool.worker("one")
-    pool.start(["one", "two"])
+    pool.expect(["one", "two", "three"], {})
+    pool.stock(1)
     ahead = pool._workers["two"]
+    assert "three" not in pool._workers
     assert pool.worker("one") is kept
     assert pool.worker("two") is ahead
+    pool.settle()
+    assert seconds(ahead) > 0.02
     os.kill(ahead.pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(ahead.pid)], timeout=10)
     assert ask(pool.worker("two"), "os:getpid") != ahead.pid
+    pool.stock(5)
+    assert ask(pool._workers["three"], "os:getpid")
 
 
 @pytest.mark.parametrize("kind", _IMPORTS)
@@ -102,17 +109,17 @@ def test_a_fresh_worker_is_no_other(pool: Pool) -> None:
 
 
 def test_no_worker_waits_that_nobody_will_ask_for(pool: Pool) -> None:
-    pool.stock()
+    pool.stock(9)
     assert not waiting(pool)
-    pool.expect({"test": 1})
+    pool.expect([], {"test": 1})
     pool.fresh("test").close()
-    pool.stock()
+    pool.stock(9)
     assert not waiting(pool)
 
 
 def test_expected_workers_have_started_when_the_pool_is_settled_and_are_given(pool: Pool) -> None:
-    pool.expect({LITERT: 2, TFLITE_RUNTIME: 1})
-    pool.stock()
+    pool.expect([], {LITERT: 2, TFLITE_RUNTIME: 1})
+    pool.stock(9)
     spares = waiting(pool)
     pool.settle()
     before = [seconds(spare) for spare in spares]
@@ -126,16 +133,39 @@ def test_expected_workers_have_started_when_the_pool_is_settled_and_are_given(po
 
 
 def test_only_so_many_wait_at_a_time(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[Pool.__module__], "_started", lambda kind: FakeWorker())
-    pool.expect({"one": MOST_SPARES, "two": MOST_SPARES})
+    module = sys.modules[Pool.__module__]
+    monkeypatch.setattr(module, "_started", lambda kind: FakeWorker())
+    monkeypatch.setattr(module, "_room", lambda waiting: 100 - waiting)
+    pool.expect(["a kind"], {"one": 5, "two": 100})
     pool.stock(3)
-    assert len(waiting(pool)) == 3
-    pool.stock()
-    pool.stock()
-    assert len(waiting(pool)) == MOST_SPARES
+    assert pool.waiting == len(waiting(pool)) == 2
+    pool.stock(6)
+    assert {kind: len(spares) for kind, spares in pool._spares.items()} == {"one": 5, "two": 3}
     pool.fresh("one")
-    pool.stock(3)
-    assert len(waiting(pool)) == MOST_SPARES - 1
+    pool.stock(0)
+    pool.stock(-2)
+    assert pool.waiting == 7
+    pool.stock(1000)
+    assert pool.waiting == 100
+
+
+@pytest.mark.parametrize(
+    ("available", "waiting", "room"),
+    [(16 << 30, 0, 32), (2 << 30, 0, 4), (100 << 20, 0, 0), (1 << 30, 32, -28)],
+)
+def test_those_that_wait_take_a_small_share_of_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch, available: int, waiting: int, room: int
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
+    assert sys.modules[Pool.__module__]._room(waiting) == room
+
+
+def test_a_worker_that_waits_takes_no_more_than_is_reckoned_with(pool: Pool) -> None:
+    pool.expect([], {LITERT: 1})
+    pool.stock(1)
+    pool.settle()
+    (spare,) = waiting(pool)
+    assert psutil.Process(spare.pid).memory_full_info().uss < 1.25 * SPARE_BYTES
 
 
 class FakeWorker:
@@ -149,8 +179,8 @@ class FakeWorker:
 
 
 def test_a_spare_worker_that_died_is_not_given_and_one_that_is_left_ends_with_the_pool(pool: Pool) -> None:
-    pool.expect({"test": 3})
-    pool.stock()
+    pool.expect([], {"test": 3})
+    pool.stock(3)
     for settled in (True, False):
         dead, *_ = (spare for spare in waiting(pool) if spare.alive())
         os.kill(dead.pid, signal.SIGKILL)
@@ -159,8 +189,8 @@ def test_a_spare_worker_that_died_is_not_given_and_one_that_is_left_ends_with_th
             pool.settle()
     with pool.fresh("test") as fresh:
         assert ask(fresh, "os:getpid") == fresh.pid
-    pool.expect({"test": 1})
-    pool.stock()
+    pool.expect([], {"test": 1})
+    pool.stock(1)
     left, *_ = waiting(pool)
     pool.close()
     assert not left.alive()

@@ -40,8 +40,8 @@ def opened(path: Path) -> int:
     return len(path.with_suffix(".opened").read_text())
 
 
-def ask(sessions: Sessions, path: Path, target: Target = MOODY, **more: bool) -> object:
-    with sessions.open(target, path, 1, **more) as session:
+def ask(sessions: Sessions, path: Path, target: Target = MOODY, **more: object) -> object:
+    with sessions.open(target, path, 1, **more) as session:  # type: ignore[arg-type]
         return session.run_many({})
 
 
@@ -49,6 +49,43 @@ def test_a_good_artifact_is_opened_each_time(sessions: Sessions, tmp_path: Path)
     path = artifact(tmp_path, "")
     assert [ask(sessions, path), ask(sessions, path, fresh=True)] == [{}, {}]
     assert opened(path) == 2
+
+
+def test_an_artifact_that_is_known_by_its_hash_stays_open_until_another_is(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    path, other = artifact(tmp_path, ""), artifact(tmp_path, "good too")
+    assert [ask(sessions, path, sha256="1"), ask(sessions, path, sha256="1")] == [{}, {}]
+    assert opened(path) == 1
+    ask(sessions, path, sha256="2")  # the file is another
+    assert opened(path) == 2
+    ask(sessions, path, OTHER, sha256="2")  # which leaves the other engine's open
+    ask(sessions, path, sha256="2")
+    assert opened(path) == 3
+    ask(sessions, other)  # in the same worker, and nobody told
+    assert ask(sessions, path, sha256="2") == {}
+    assert opened(path) == 4
+    with sessions.open(MOODY, path, 2, sha256="2") as session:  # threads
+        assert opened(path) == 5
+        assert session.is_open  # type: ignore[union-attr]
+
+
+def test_one_that_was_kept_by_a_worker_that_died_is_opened_again(
+    sessions: Sessions, pool: Pool, tmp_path: Path
+) -> None:
+    path = artifact(tmp_path, "")
+    ask(sessions, path, sha256="1")
+    pool.worker("moody").close()
+    assert ask(sessions, path, sha256="1") == {}
+    assert opened(path) == 2
+
+
+def test_a_timed_session_is_never_one_that_was_kept(sessions: Sessions, tmp_path: Path) -> None:
+    path = artifact(tmp_path, "")
+    ask(sessions, path, sha256="1")
+    ask(sessions, path)  # as speed() opens it
+    ask(sessions, path, fresh=True)
+    assert opened(path) == 3
 
 
 @pytest.mark.parametrize("fresh", [False, True])
