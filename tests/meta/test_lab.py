@@ -39,7 +39,7 @@ def test_answers_are_shared_by_the_checks_of_a_model_and_not_by_another_of_the_s
     lab._answers = "the file's hash", {str(ONE.target): ({"scores": "of one"}, {})}
     assert lab.answers(ONE, Path("model.tflite"), "the file's hash")[0] == {"scores": "of one"}
 
-    def opened(*_: object) -> None:
+    def opened(*_: object, **__: object) -> None:
         raise LookupError("it is asked anew")
 
     monkeypatch.setattr(lab.sessions, "open", opened)
