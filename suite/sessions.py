@@ -83,7 +83,11 @@ class Sessions:
             return
         kind = runtimes.ENGINES[target.engine].worker
         if sha256:
-            yield self._keep(target.engine, path, threads, sha256)
+            try:
+                yield self._keep(target.engine, path, threads, sha256)
+            except BaseException:
+                self._kept.pop(kind, None)  # who knows what state it is in
+                raise
             return
         if not fresh:
             with runtimes.open_session(

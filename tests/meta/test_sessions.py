@@ -80,6 +80,14 @@ def test_one_that_was_kept_by_a_worker_that_died_is_opened_again(
     assert opened(path) == 2
 
 
+def test_one_that_failed_is_not_kept(sessions: Sessions, tmp_path: Path) -> None:
+    path = artifact(tmp_path, "fail")
+    for _ in range(2):
+        with pytest.raises(CaseError, match="not today"):
+            ask(sessions, path, sha256="1")
+    assert opened(path) == 2
+
+
 def test_a_timed_session_is_never_one_that_was_kept(sessions: Sessions, tmp_path: Path) -> None:
     path = artifact(tmp_path, "")
     ask(sessions, path, sha256="1")
