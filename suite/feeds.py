@@ -32,8 +32,8 @@ CALIBRATION_COUNT = 64
 RANDOM_COUNT = 64  # samples for a model that no data set fits
 _SMALL_BYTES = 1 << 20  # sent to a worker rather than mapped by it
 _PHOTOS_KEPT = 2  # feeds: the real and the generated samples that an artifact answers
-_numbers = itertools.count()  # of files
 _PART = 8  # samples that are prepared at a time, and stay in a processor's cache until they are written
+_numbers = itertools.count()  # of files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,8 @@ EVALUATOR = "coreml-evaluator"  # what Core ML is held to
 EVALUATOR_SECONDS = 10.0  # of a pass of NumPy's, which every machine without Core ML has to wait for
 EVALUATOR_GMACS = 0.4  # of a sample: what is larger is cut on every machine alike, where the fixture says it
 IPHONE_SECONDS = 300.0  # to ask what a device is; the first time coremltools is imported
-_STARTED_BESIDE = 3  # workers, while an artifact is answered
 PASS_SECONDS = 120.0  # a data-set pass may take, before it is cut to the fewest samples
+_STARTED_BESIDE = 3  # workers, while an artifact is answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ class Lab:
             self._ahead.begin(lambda: self._make_ahead(then, subject if then.spec is case.spec else None))
 
     def _make_ahead(self, case: Case, subject: Subject | None) -> None:
+        """Of a case: `subject` is its model where that is at hand; builds nothing."""
         if subject is None:
             original = self._original(case.spec)
             if not original.known():
@@ -118,7 +119,7 @@ class Lab:
             Built(self.cache),
             deployment_target=self.deployment_target,
         )
-        if case.variant.format == "coreml" and case.spec.gmacs:
+        if not benchmark.timed(case.target) and case.spec.gmacs:  # or a pass is cut as the engine is quick
             feed = subject.feeds.evaluation()
             subject.feeds.photos(feed.first(evaluated(case.spec.gmacs, feed.count)))
 

@@ -27,13 +27,13 @@ class Pool:
     """The workers of this process. Close it to end them.
 
     To start a process takes longer than most artifacts take to run. So those
-    that are `expected` start ahead, while nothing is timed: at `stock`.
+    that are expected start ahead, while nothing is timed: at `stock`.
     """
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
         self._spares: defaultdict[str, list[Worker]] = defaultdict(list)  # have held no artifact
-        self._starting: list[Worker] = []  # of these
+        self._starting: list[Worker] = []  # of both, since they were last waited for
         self._wanted: list[str] = []  # kinds, one worker of each
         self._expected: Counter[str] = Counter()  # spares by kind
 
